@@ -1,0 +1,32 @@
+"""What ends up on which host, in order. `pyinfra inventory.py deploy.py --dry` shows what a run would change."""
+
+from pyinfra import host
+
+from mlflow_stack.inventory_check import load
+from mlflow_stack.roles.base import deploy_base
+from mlflow_stack.roles.conda import deploy_conda, deploy_conda_cleanup
+from mlflow_stack.roles.postgresql import deploy_postgresql
+from mlflow_stack.roles.preflight import preflight
+from mlflow_stack.roles.production import deploy_production
+from mlflow_stack.roles.tracking import deploy_tracking
+
+# Both look at all hosts, and stop the run before any host is changed.
+settings = load(host)
+survey = preflight(host)
+
+deploy_base(settings=settings, survey=survey)
+
+if "postgresql" in host.groups:
+    deploy_postgresql(settings=settings, survey=survey)
+
+if "tracking" in host.groups or "production" in host.groups:
+    deploy_conda(settings=settings, survey=survey)
+
+if "tracking" in host.groups:
+    deploy_tracking(settings=settings)
+
+if "production" in host.groups:
+    deploy_production(settings=settings)
+
+if "tracking" in host.groups or "production" in host.groups:
+    deploy_conda_cleanup(settings=settings)

@@ -1,0 +1,150 @@
+"""Every setting of MLflow Stack, with its default: this file is the interface.
+
+Change a value here for all hosts, in `group_data/<group>.py` for the hosts of one group, or beside a host in
+`inventory.py` for that host alone. `docs/settings.md` is generated from this file (`make docs`).
+A name is always ROLE_setting; a name that is not listed here is refused, with the nearest name that is.
+"""
+
+# --- preflight: what a host must have before anything on it is changed -------------------------------------------
+
+# Free disk space in MiB that must be left below /opt and /var. An MLflow environment takes about 900 MiB, Miniconda
+# 600 MiB, and a second environment stands beside the first during an upgrade. A fifth of it on a host that is
+# deployed already.
+preflight_min_free_disk_mib = 5000
+
+# Physical memory in MiB. One tracking worker, one model and PostgreSQL use about 1100 MiB together.
+preflight_min_memory_mib = 1800
+
+# --- conda: Miniconda and the Python environments ----------------------------------------------------------------
+
+# Directory of the Miniconda installation. It must not exist, or have been made by MLflow Stack.
+conda_prefix = "/opt/mlflow/miniconda3"
+
+# Version of the installer, as in its file name: Miniconda3-<version>-Linux-<architecture>.sh. Never "latest", which
+# moves and can have no checksum. A change is installed over the old one with the installer's own update option.
+conda_installer_version = "py312_26.5.3-1"
+
+# Where the installer is fetched from; {version} and {arch} are filled in. Change it for a mirror, or for Miniforge.
+conda_installer_url = "https://repo.anaconda.com/miniconda/Miniconda3-{version}-Linux-{arch}.sh"
+
+# SHA-256 of the installer for each architecture (`uname -m`). Checked before the file is run; must be changed with
+# conda_installer_version.
+conda_installer_sha256 = {
+    "x86_64": "ecb43ee4ae30a7a5af87737e9548ceb21f0a10ec55b8dc40d247aa925b80bfec",
+    "aarch64": "9e48caecbad9cc43d8a483584f0a5e1da2754189416a8811aaada3f58aceeb67",
+}
+
+# Channels that packages come from, best first. Anaconda's own ("defaults") need conda_accept_anaconda_tos.
+conda_channels = ["conda-forge"]
+
+# Server of the channels that are given by name only. Change it for a mirror of conda-forge.
+conda_channel_alias = "https://conda.anaconda.org"
+
+# True says that you have read Anaconda's Terms of Service and may use its channels (organisations of 200 people or
+# more need a paid licence). Without it conda is told to refuse those channels; it is never accepted silently.
+conda_accept_anaconda_tos = False
+
+# Python version of the MLflow environment; locks/ holds a lock file for each that can be chosen.
+conda_python = "3.12"
+
+# Program that installs the locked packages: "uv" (about ten times faster) or "pip". The result is the same.
+conda_package_installer = "uv"
+
+# Package index to install from. Empty: the host's own configuration (/etc/pip.conf, /etc/uv/uv.toml), else PyPI.
+conda_package_index_url = ""
+
+# How many environments that nothing uses any more are kept, newest first, for a rollback.
+conda_keep_envs = 2
+
+# --- postgresql: the database server -----------------------------------------------------------------------------
+
+# Database of the tracking server. Created when missing, never dropped.
+postgresql_database = "mlflow_db"
+
+# Role that owns the database: no superuser, may create neither databases nor roles.
+postgresql_role = "mlflow_user"
+
+# TCP port of the server.
+postgresql_port = 5432
+
+# Share of the host's memory given to PostgreSQL's shared_buffers. 0.125 suits a host that MLflow shares; 0.25 a host
+# of PostgreSQL's own.
+postgresql_memory_share = 0.125
+
+# Upper limit of connections. One tracking worker holds 2 to 15.
+postgresql_max_connections = 100
+
+# Address of this server that tracking servers on other hosts use. Empty: the host's address in the inventory.
+postgresql_address = ""
+
+# Networks (CIDR) that tracking servers on other hosts connect from, for example ["10.0.0.0/24"]. They need TLS and
+# the password below. Empty: PostgreSQL listens on this host alone.
+postgresql_client_networks = []
+
+# Password of the role, needed only with postgresql_client_networks (on one host nobody has a password: the Unix
+# socket knows the user). A reference, never the password itself: "generated" makes one below .secrets/ beside this
+# repository and keeps it; "env:NAME", "file:PATH" and "cmd:COMMAND" read it where pyinfra runs.
+postgresql_password = "generated"
+
+# --- tracking: the MLflow tracking server ------------------------------------------------------------------------
+
+# Address the server listens on. "127.0.0.1" is this host alone. MLflow has no login of its own: with any other
+# address, whoever reaches the port can read and change everything, so keep it inside a private network.
+tracking_bind = "127.0.0.1"
+
+# TCP port of the server.
+tracking_port = 5000
+
+# Host name (or address) that users type to reach the server. Requests that name any other host are refused (DNS
+# rebinding), and so are browsers' requests from other sites. Empty: tracking_bind, or this host's address in the
+# inventory when the server listens on all addresses.
+tracking_public_name = ""
+
+# Worker processes. 1 takes 480 MiB, 4 take 1230 MiB. More than one worker over TCP adds about 43 ms to each request
+# of a client that keeps its connection (uvicorn issue 3149), so raise it only for many slow searches.
+tracking_workers = 1
+
+# Server-side jobs (GenAI scorers, prompt optimisation, trace archival). True starts 8 more processes, 1.5 GiB.
+tracking_job_execution = False
+
+# Database of another provider, as postgresql+psycopg2://USER@HOST:PORT/DATABASE?sslmode=require. Empty: the hosts of
+# the group "postgresql".
+tracking_database_uri = ""
+
+# Directory that artifacts are kept in. Clients reach them through the server only, and need no rights of their own.
+tracking_artifacts_destination = "/var/lib/mlflow/artifacts"
+
+# True lets a run put a newer MLflow on a database of an older one. That changes the database one-way; the run dumps
+# it below /var/backups/mlflow before. False: such a run is refused and the old server goes on.
+tracking_upgrade_database = False
+
+# Seconds that a started server may take until it answers with a working database.
+tracking_ready_timeout_s = 180
+
+# --- production: models served from the registry -----------------------------------------------------------------
+
+# The models to serve. Each name is a unit mlflow-production@<name>:
+#
+#   production_models = {
+#       "diabetes": {
+#           "uri": "models:/diabetes@champion",  # required; or models:/NAME/VERSION, models:/m-ID, runs:/RUN_ID/NAME
+#           "port": 5001,                        # required; /invocations is below it
+#           "workers": 1,                        # processes, 260 MiB each
+#           "required": True,                    # False: a model or alias that is not there yet is skipped
+#       },
+#   }
+#
+# An alias is resolved when you deploy; a model that is no longer listed is stopped and its files are kept.
+production_models = {}
+
+# Address the models listen on. Model servers have no login: see tracking_bind.
+production_bind = "127.0.0.1"
+
+# Tracking server that models are downloaded from. Empty: the host of the group "tracking".
+production_tracking_uri = ""
+
+# Seconds that a started model may take until it answers a prediction.
+production_ready_timeout_s = 180
+
+# Downloaded versions of a model that are kept beside the one that is served, for a rollback.
+production_keep_releases = 2

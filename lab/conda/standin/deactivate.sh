@@ -1,0 +1,2 @@
+# Sourced as bin/deactivate.
+. '@PREFIX@/etc/profile.d/conda.sh' && conda deactivate

@@ -1,0 +1,53 @@
+"""The hosts of a running lab as pyinfra takes them: (name, data) per host."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from .core import DEFAULT_ID, DEFAULT_NETWORK, Lab
+from .errors import LabUnavailable
+from .host import Host
+from .store import read_json
+
+
+def find(id: str | None = None) -> Lab:
+    """The lab `id` (default: LAB_ID), on LAB_NET or, if that is not set, on the network it was begun on."""
+    lab_id = id or os.environ.get("LAB_ID", DEFAULT_ID)
+    about = Lab(lab_id).store.about
+    begun_on = read_json(about)["network"] if about.exists() else DEFAULT_NETWORK
+    return Lab(lab_id, os.environ.get("LAB_NET", begun_on))
+
+
+def connection(host: Host) -> dict[str, Any]:
+    """How pyinfra reaches the host: as the user `deploy` with sudo, the host's key known in advance."""
+    return {
+        "ssh_hostname": host.address,
+        "ssh_user": "deploy",
+        "ssh_key": str(host.lab.store.key),
+        "ssh_known_hosts_file": str(host.lab.store.known_hosts),
+        "ssh_strict_host_key_checking": "yes",
+        "_sudo": True,
+    }
+
+
+def settings(lab: Lab) -> dict[str, Any]:
+    """The product's settings that differ in the lab, where it gets its Miniconda from the lab's own proxy."""
+    found: dict[str, Any] = read_json(lab.store.settings) if lab.store.settings.exists() else {}
+    return found
+
+
+def hosts(lab: Lab | str | None = None) -> list[tuple[str, dict[str, Any]]]:
+    """All hosts of the lab (default: the configured one), with connection and settings. LabUnavailable without any."""
+    if not isinstance(lab, Lab):
+        lab = find(lab)
+    found = [(host.name, {**connection(host), **settings(lab)}) for host in lab.hosts()]
+    if not found:
+        raise LabUnavailable("the lab is not up: run `make lab` first, or put your own hosts into inventory.py")
+    return found
+
+
+def as_file(lab: Lab) -> str:
+    """A pyinfra inventory file with these hosts."""
+    lines = "".join(f"    {entry!r},\n" for entry in hosts(lab))
+    return f'"""The hosts of lab {lab.id}, as `python -m lab inventory` printed them."""\n\nhosts = [\n{lines}]\n'

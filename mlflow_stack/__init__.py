@@ -1,0 +1,22 @@
+"""MLflow on your own Linux servers, as pyinfra playbooks.
+
+Layers, each of which imports only from those below it (tests/unit/test_layers.py):
+
+    deploy.py       the story: which role goes on which host, in order
+    roles/          one @deploy per role: what ends up on a host
+    operations/     one resource each, idempotent: validate, read one fact, compare, yield commands
+    facts/          one fact reads one whole subsystem in one round trip, and is never wrong on a fresh host
+    settings.py     group_data and inventory, typed and cross-checked; the only reader of host.data
+    secret_store.py references to secrets, resolved where pyinfra runs
+    platforms.py    the only place that knows distributions
+    domain/         pure functions: parse, compare, render commands, SQL and files
+
+`on_host/` holds small standard-library programs that are installed on hosts. One word per role everywhere:
+
+    role         module                 group        settings       unit
+    postgresql   roles/postgresql.py    postgresql   postgresql_*   postgresql (the distribution's)
+    tracking     roles/tracking.py      tracking     tracking_*     mlflow-tracking
+    production   roles/production.py    production   production_*   mlflow-production, mlflow-production@<model>
+
+`preflight`, `base` and `conda` run on every host that has one of these roles.
+"""

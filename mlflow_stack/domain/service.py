@@ -1,0 +1,90 @@
+"""Services: when one has to be restarted, judged by state and not by what happened during a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from shlex import quote
+
+from mlflow_stack.domain import layout
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """`properties`: of `systemctl show`. `digest`: of everything that the service runs on; `proved`: the same at the
+    last readiness gate that it passed. `changed_since_start`: a file of those is newer than the process.
+    `not_ready`: why the readiness check fails, "" when it passes. `skipped`: what it would run is not there."""
+
+    properties: Mapping[str, str] = field(default_factory=dict)
+    digest: str = ""
+    proved: str = ""
+    changed_since_start: bool = False
+    not_ready: str = "absent"
+    skipped: bool = False
+
+
+def stamp_path(unit: str) -> str:
+    """Return the file that holds the digest which a unit was last proved ready with."""
+    return f"{layout.STAMPS_DIR}/{unit}.proved"
+
+
+def digest_script(unit: str, watched: Sequence[str]) -> str:
+    """Return shell code that sets $files and $digest: the unit, its drop-ins and the watched paths.
+
+    A watched symbolic link counts with its target's name, so that pointing it elsewhere is a change.
+    """
+    return (
+        f"files=$(systemctl show -P FragmentPath -P DropInPaths {quote(unit)} | tr '\\n' ' '); "
+        f'files="$files {" ".join(watched)}"; '
+        'digest=$(for f in $files; do readlink "$f" || sha256sum "$f" 2>/dev/null; done | sha256sum | cut -c1-64)'
+    )
+
+
+def read_command(unit: str, watched: Sequence[str], ready: str, only_if: str) -> str:
+    """Return a command that prints a ServiceState; the readiness check runs only when the unit is active."""
+    return (
+        (f"[ -e {quote(only_if)} ] || {{ echo skipped=yes; exit 0; }}; " if only_if else "")
+        + f"systemctl show -p LoadState,ActiveState,UnitFileState,NeedDaemonReload,ActiveEnterTimestamp {quote(unit)}; "
+        f"{digest_script(unit, watched)}; "
+        f'echo "digest=$digest"; echo "proved=$(cat {stamp_path(unit)} 2>/dev/null)"; '
+        f"since=$(date -d \"$(systemctl show -P ActiveEnterTimestamp {quote(unit)})\" +%s 2>/dev/null || echo 0); "
+        'for f in $files; do [ "$(stat -c %Z "$f" 2>/dev/null || echo 0)" -gt "$since" ] && echo newer=yes; done; '
+        f"if systemctl is-active --quiet {quote(unit)}; then if out=$({ready} 2>&1); then echo ready=yes; "
+        'else echo "not_ready=$(echo "$out" | tail -n 1)"; fi; fi; true'
+    )
+
+
+def parse_state(lines: Sequence[str]) -> ServiceState:
+    """Parse the output of read_command."""
+    values = dict(line.split("=", 1) for line in lines if "=" in line)
+    not_ready = "" if "ready" in values else values.get("not_ready", "it is not running")
+    return ServiceState(values, values.get("digest", ""), values.get("proved", ""), "newer" in values, not_ready, "skipped" in values)
+
+
+def reasons_to_restart(state: ServiceState) -> list[str]:
+    """Return why a unit has to be (re)started; empty when it runs, and works, on exactly what it should."""
+    reasons = []
+    if state.properties.get("NeedDaemonReload") == "yes":
+        reasons.append("its unit file changed")
+    if state.properties.get("ActiveState") != "active":
+        reasons.append(f"it is {state.properties.get('ActiveState', 'absent')}")
+    elif state.digest != state.proved:
+        reasons.append("it was never proved ready with its present configuration")
+    elif state.changed_since_start:
+        reasons.append("its configuration is newer than its process")
+    elif state.not_ready:
+        reasons.append(state.not_ready)
+    return reasons
+
+
+def gate_command(unit: str, watched: Sequence[str], ready: str, timeout_s: int) -> str:
+    """Return a command that waits until the unit works and then stamps what it works with.
+
+    `ready` is a simple command; programs that can wait read READY_WAIT_S (on_host/ready.py). On failure it prints the reason and the unit's last log lines, and exits 1: a run never ends well with a service
+    that does not work.
+    """
+    journal = f"journalctl -u {quote(unit)} -n 20 --no-pager -o cat >&2"
+    return (
+        f"if ! READY_WAIT_S={timeout_s} {ready}; then echo 'last log lines of {unit}:' >&2; {journal}; exit 1; fi; "
+        f"{digest_script(unit, watched)}; echo \"$digest\" > {stamp_path(unit)}"
+    )

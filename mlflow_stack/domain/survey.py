@@ -1,0 +1,205 @@
+"""The survey of a host before anything is changed: one script, its output, and what stands in the way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mlflow_stack import platforms
+from mlflow_stack.domain import layout
+
+# Prints KEY=VALUE lines. It runs without sudo and asks for it itself, so that a sudo that wants a password is a
+# sentence and not a failed fact; `sudo -n` never waits for one. ss names a port's owner only to root.
+SURVEY_SCRIPT = r"""
+if [ "$(id -u)" = 0 ]; then root=; elif denied=$(sudo -n true 2>&1); then root='sudo -n'; else echo "sudo=$denied"; root=; fi
+. /etc/os-release 2>/dev/null
+echo "user=$(id -un)"
+echo "os=$ID"
+echo "version=$VERSION_ID"
+echo "title=$PRETTY_NAME"
+echo "machine=$(uname -m)"
+[ -d /run/systemd/system ] && echo systemd=yes
+awk '/^MemTotal:/ {print "memory_mib=" int($2 / 1024)}' /proc/meminfo
+for d in /opt /var; do
+  df -Pk "$d" | awk -v d="$d" 'NR == 2 {print "disk=" d " " int($4 / 1024)}'
+done
+$root ss -Hltnp 2>/dev/null | while read -r line; do
+  pid=$(echo "$line" | sed -n 's/.*pid=\([0-9]*\).*/\1/p')
+  unit=$(sed -n 's,.*/\([^/]*\.service\).*,\1,p' "/proc/${pid:-0}/cgroup" 2>/dev/null | head -n 1)
+  echo "listen=${unit:--} $line"
+done
+[ -d /opt/mlflow/envs ] && echo deployed=yes
+for d in /etc/postgresql/*/*/; do [ -d "$d" ] && echo "cluster=$d"; done
+for u in /etc/systemd/system/mlflow*.service /lib/systemd/system/mlflow*.service; do
+  [ -f "$u" ] && { grep -q 'MLflow Stack' "$u" && echo "own_unit=$u" || echo "foreign_unit=$u"; }
+done
+for u in mlflow mlflow-model; do getent passwd "$u" | sed 's/^/passwd=/'; done
+true
+"""
+
+_LISTEN = re.compile(r"(?P<unit>\S+)\s+\S+\s+\d+\s+\d+\s+(?P<address>\S+):(?P<port>\d+)\s+\S+(?:\s+users:\(\((?P<users>.*)\)\))?")
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A listening TCP socket: port, the program and process id that hold it ("" and 0 when unknown), and their unit."""
+
+    port: int
+    program: str
+    pid: int
+    unit: str
+
+
+@dataclass(frozen=True)
+class HostSurvey:
+    """What a host is. `sudo` is the refusal of sudo, empty when root can be had."""
+
+    user: str = ""
+    sudo: str = ""
+    os_id: str = ""
+    version_id: str = ""
+    title: str = ""
+    machine: str = ""
+    has_systemd: bool = False
+    is_deployed: bool = False
+    memory_mib: int = 0
+    free_disk_mib: Mapping[str, int] | None = None
+    listeners: tuple[Listener, ...] = ()
+    clusters: tuple[str, ...] = ()
+    foreign_units: tuple[str, ...] = ()
+    accounts: Mapping[str, str] | None = None
+
+    @property
+    def platform(self) -> platforms.Platform:
+        found = platforms.find_platform(self.os_id, self.version_id)
+        if found is None:
+            raise KeyError(f"{self.os_id} {self.version_id}")
+        return found
+
+
+def parse_survey(lines: Sequence[str]) -> HostSurvey:
+    """Parse the output of SURVEY_SCRIPT."""
+    values: dict[str, list[str]] = {}
+    for line in lines:
+        key, _, value = line.partition("=")
+        values.setdefault(key, []).append(value)
+
+    def first(key: str) -> str:
+        return values.get(key, [""])[0]
+
+    return HostSurvey(
+        user=first("user"),
+        sudo=first("sudo"),
+        os_id=first("os"),
+        version_id=first("version"),
+        title=first("title"),
+        machine=first("machine"),
+        has_systemd="systemd" in values,
+        is_deployed="deployed" in values,
+        memory_mib=int(first("memory_mib") or 0),
+        free_disk_mib={disk.split()[0]: int(disk.split()[1]) for disk in values.get("disk", [])},
+        listeners=tuple(filter(None, map(_parse_listener, values.get("listen", [])))),
+        clusters=tuple(values.get("cluster", [])),
+        foreign_units=tuple(values.get("foreign_unit", [])),
+        accounts={entry.split(":")[0]: entry for entry in values.get("passwd", [])},
+    )
+
+
+def _parse_listener(line: str) -> Listener | None:
+    match = _LISTEN.match(line)
+    if not match:
+        return None
+    holder = re.search(r'"(?P<program>[^"]+)",pid=(?P<pid>\d+)', match["users"] or "")
+    program, pid = (holder["program"], int(holder["pid"])) if holder else ("", 0)
+    return Listener(int(match["port"]), program, pid, match["unit"])
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What the roles of a host need: minimum memory and disk in MiB, the ports with the settings that claim them."""
+
+    min_memory_mib: int
+    min_free_disk_mib: int
+    ports: Mapping[int, Sequence[str]]
+    installer_architectures: Sequence[str]
+    is_database_host: bool
+
+
+# Units that may hold a port already, by the setting that claims it.
+OWN_UNITS = {"postgresql": "postgresql@", "tracking": "mlflow-tracking.service", "production": "mlflow-production@"}
+# A host that is deployed already has its environments; what is left to build there is at most one model's.
+DEPLOYED_DISK_SHARE = 5
+
+
+def obstacles(survey: HostSurvey, needs: Needs) -> list[str]:
+    """Return, a sentence each, what has to be put right before this host can be deployed to."""
+    if survey.sudo:
+        return [
+            f"user {survey.user!r} can't become root without a password (sudo: {survey.sudo.removeprefix('sudo: ')}); "
+            f"allow it in /etc/sudoers.d: {survey.user} ALL=(ALL) NOPASSWD: ALL"
+        ]
+    if platforms.find_platform(survey.os_id, survey.version_id) is None:
+        found = survey.title or "an unknown system without /etc/os-release"
+        return [f"{found} is not supported; expected {platforms.supported()}"]
+    return [
+        *_machine_obstacles(survey, needs),
+        *_port_obstacles(survey, needs),
+        *_foreign_obstacles(survey, needs),
+    ]
+
+
+def _machine_obstacles(survey: HostSurvey, needs: Needs) -> list[str]:
+    problems = []
+    if not survey.has_systemd:
+        problems.append("systemd is not running; MLflow Stack needs a host that is booted with it, not a container")
+    if survey.machine not in needs.installer_architectures:
+        problems.append(
+            f"architecture {survey.machine!r} has no installer in conda_installer_sha256, "
+            f"which knows {', '.join(needs.installer_architectures)}"
+        )
+    if survey.memory_mib < needs.min_memory_mib:
+        problems.append(
+            f"{survey.memory_mib} MiB of memory, expected {needs.min_memory_mib}; "
+            "take a larger host or lower preflight_min_memory_mib"
+        )
+    expected = needs.min_free_disk_mib // (DEPLOYED_DISK_SHARE if survey.is_deployed else 1)
+    for directory, free in (survey.free_disk_mib or {}).items():
+        if free < expected:
+            problems.append(
+                f"{free} MiB free below {directory}, expected {expected}; "
+                "free some or lower preflight_min_free_disk_mib"
+            )
+    return problems
+
+
+def _port_obstacles(survey: HostSurvey, needs: Needs) -> list[str]:
+    problems = []
+    for listener in survey.listeners:
+        claims = needs.ports.get(listener.port)
+        if claims and not listener.unit.startswith(OWN_UNITS[claims[0].split("_")[0]]):
+            holder = f"{listener.program} (pid {listener.pid})" if listener.program else "another process"
+            problems.append(f"port {listener.port} is held by {holder}; stop it, or change {claims[0]}")
+    return problems
+
+
+def _foreign_obstacles(survey: HostSurvey, needs: Needs) -> list[str]:
+    problems = [
+        f"{unit} was not written by MLflow Stack; stop it, move it away and keep its data"
+        for unit in survey.foreign_units
+    ]
+    if needs.is_database_host:
+        ours = f"{survey.platform.postgresql_conf_dir}/"
+        problems += [
+            f"a PostgreSQL cluster of another version or name is in {cluster}; expected {ours} or none"
+            for cluster in survey.clusters
+            if cluster != ours
+        ]
+    for user, entry in (survey.accounts or {}).items():
+        home = {layout.TRACKING_USER: layout.STATE_DIR, layout.PRODUCTION_USER: layout.MODELS_DIR}[user]
+        if entry.split(":")[5] != home:
+            problems.append(
+                f"user {user!r} exists with the home {entry.split(':')[5]!r}, expected {home!r}; it is somebody else's, "
+                "rename it"
+            )
+    return problems

@@ -1,0 +1,55 @@
+"""The tracking server's configuration: the hosts it answers for, and its environment file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from shlex import quote
+
+from mlflow_stack.domain import layout
+
+PASSFILE = f"{layout.CREDENTIALS_DIR}/pgpass"
+
+
+def allowed_hosts(public_name: str) -> list[str]:
+    """Return the Host headers that the server accepts.
+
+    MLflow's own list is replaced, not extended, and "X:*" does not match a bare "X" (mlflow.md 1.3).
+    """
+    names = dict.fromkeys([public_name, "localhost", "127.0.0.1"])
+    return [pattern for name in names for pattern in (name, f"{name}:*")]
+
+
+def allowed_origins(public_name: str, port: int) -> list[str]:
+    """Return the Origin headers that the server accepts; browsers send one with the UI's own POSTs."""
+    names = dict.fromkeys([public_name, "localhost", "127.0.0.1"])
+    return [f"http://{name}:{port}" for name in names] + [f"https://{public_name}"]
+
+
+def environment_file(variables: Mapping[str, str]) -> str:
+    """Return the text of a systemd EnvironmentFile; values are quoted, so that any character arrives as it is."""
+    lines = ["# Managed by MLflow Stack (mlflow_stack/roles); changes are overwritten."]
+    for name, value in variables.items():
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$").replace("`", "\\`")
+        lines.append(f'{name}="{escaped}"')
+    return "\n".join([*lines, ""])
+
+
+def pgpass(password: str) -> str:
+    """Return a libpq password file that gives `password` to any server (the URI names the only one)."""
+    escaped = password.replace("\\", "\\\\").replace(":", "\\:")
+    return f"*:*:*:*:{escaped}\n"
+
+
+def as_tracking_user(command: str, passfile: str) -> str:
+    """Return a command that runs `command` as the tracking server's user, with the database password if there is one.
+
+    The password file is root's alone; systemd hands it over just as it does to the unit, so that it is neither in an
+    argument nor in an environment.
+    """
+    if not passfile:
+        return f"runuser -u {layout.TRACKING_USER} -- {command}"
+    script = f"PGPASSFILE=$CREDENTIALS_DIRECTORY/pgpass exec {command}"
+    return (
+        f"systemd-run --quiet --wait --pipe --collect -p User={layout.TRACKING_USER} "
+        f"-p LoadCredential=pgpass:{passfile} -p PrivateMounts=yes sh -c {quote(script)}"
+    )

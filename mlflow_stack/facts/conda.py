@@ -1,0 +1,102 @@
+"""Facts about Miniconda and the environments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from shlex import quote
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.facts import FactBase
+
+from mlflow_stack.domain import layout
+from mlflow_stack.domain.files import FileState, parse_states, read_states_command
+
+
+@dataclass(frozen=True)
+class CondaState:
+    """`exists`: something is at the prefix. `started`: an installation of ours was begun there.
+
+    `marker`: content of the marker of a complete installation, "" when there is none. `condarc`: state of
+    PREFIX/.condarc, None when absent.
+    """
+
+    exists: bool = False
+    started: bool = False
+    marker: str = ""
+    condarc: FileState | None = None
+
+
+class Conda(FactBase[CondaState]):
+    """The Miniconda installation at a prefix."""
+
+    default = CondaState
+
+    def command(self, prefix: str) -> StringCommand:
+        p = quote(prefix)
+        return StringCommand(
+            f"[ -e {p} ] && echo exists; [ -e {p}.started ] && echo started; "
+            f'[ -x {p}/bin/conda ] && [ -f {p}/{layout.MARKER} ] && echo "marker=$(cat {p}/{layout.MARKER})"; '
+            + read_states_command((f"{prefix}/.condarc",))
+        )
+
+    def process(self, output: list[str]) -> CondaState:
+        markers = [line.removeprefix("marker=") for line in output if line.startswith("marker=")]
+        files = parse_states([line for line in output if line not in ("exists", "started") and not line.startswith("marker=")])
+        return CondaState(
+            exists="exists" in output,
+            started="started" in output,
+            marker=markers[0] if markers else "",
+            condarc=next(iter(files.values()), None),
+        )
+
+
+@dataclass(frozen=True)
+class EnvironmentState:
+    """`exists`: the directory is there; `complete`: with its marker; `tool`: the package installer of ours is there."""
+
+    exists: bool = False
+    complete: bool = False
+    tool: bool = False
+
+
+class Environment(FactBase[EnvironmentState]):
+    """One environment directory."""
+
+    default = EnvironmentState
+
+    def command(self, path: str, tool: str) -> StringCommand:
+        p = quote(path)
+        return StringCommand(
+            f"[ -e {p} ] && echo exists; [ -x {p}/bin/python ] && [ -f {p}/{layout.MARKER} ] && echo complete; "
+            f"[ -x {quote(tool)} ] && echo tool; true"
+        )
+
+    def process(self, output: list[str]) -> EnvironmentState:
+        return EnvironmentState("exists" in output, "complete" in output, "tool" in output)
+
+
+@dataclass(frozen=True)
+class EnvironmentList:
+    """Complete environments, newest first, and those of them that something on the host runs on."""
+
+    paths: list[str] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+
+
+class Environments(FactBase[EnvironmentList]):
+    """All environments of a host, and which are used by a unit of ours or by a kept release of a model."""
+
+    default = EnvironmentList
+
+    def command(self) -> StringCommand:
+        return StringCommand(
+            f"ls -1dt {layout.ENVS_DIR}/*/ 2>/dev/null | sed 's,/$,,;s,^,env=,'; "
+            f"readlink {layout.MODELS_DIR}/*/releases/*/env 2>/dev/null | sed 's,^,used=,'; "
+            f"grep -hoE '{layout.ENVS_DIR}/[A-Za-z0-9._-]+' {layout.UNIT_DIR}/mlflow-*.service 2>/dev/null | sed 's,^,used=,'; true"
+        )
+
+    def process(self, output: list[str]) -> EnvironmentList:
+        def values(key: str) -> list[str]:
+            return [line.removeprefix(f"{key}=") for line in output if line.startswith(f"{key}=")]
+
+        return EnvironmentList(values("env"), set(values("used")))

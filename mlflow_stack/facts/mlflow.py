@@ -1,0 +1,55 @@
+"""Facts about the tracking database's schema and about models, read with the Python that is on the host."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from shlex import quote
+from typing import Any
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.facts import FactBase
+
+from mlflow_stack.domain import layout
+from mlflow_stack.domain.tracking import as_tracking_user
+
+
+@dataclass(frozen=True)
+class SchemaState:
+    """`revision` of the database, None when it has no MLflow tables; `error`: why it can't be read, "" when it can."""
+
+    revision: str | None = None
+    error: str = "not read"
+
+
+class Schema(FactBase[SchemaState]):
+    """The schema revision of a tracking database, as the tracking server's own user sees it."""
+
+    default = SchemaState
+
+    def command(self, python: str, uri: str, passfile: str) -> StringCommand:
+        return StringCommand(
+            f"[ -x {quote(python)} ] && {as_tracking_user(f'{quote(python)} -I {layout.LIBEXEC_DIR}/schema.py revision {quote(uri)}', passfile)} "
+            "2>/dev/null || true"
+        )
+
+    def process(self, output: list[str]) -> SchemaState:
+        answer = json.loads(output[-1])
+        return SchemaState(answer.get("revision"), answer.get("error", ""))
+
+
+class Models(FactBase[dict[str, Any]]):
+    """What each wanted model resolves to in the registry, and which release of it is served (on_host/models.py)."""
+
+    default = dict
+
+    def command(self, python: str, tracking_uri: str, wanted: str) -> StringCommand:
+        program = f"{layout.LIBEXEC_DIR}/models.py"
+        return StringCommand(
+            f"if [ -x {quote(python)} ] && [ -f {program} ]; then "
+            f"{quote(python)} -I {program} {quote(tracking_uri)} {layout.MODELS_DIR} {quote(wanted)}; fi"
+        )
+
+    def process(self, output: list[str]) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads("\n".join(output))
+        return answer

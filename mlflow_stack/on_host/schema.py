@@ -1,0 +1,91 @@
+"""schema revision URI | schema upgrade URI TARGET MLFLOW BACKUP_DIR: the tracking database's schema, and its upgrade.
+
+Run with the Python of an MLflow environment (it needs psycopg2). The URI holds no password (libpq reads PGPASSFILE).
+
+`revision` prints JSON: {"revision": "dc11…"}, null for a database without MLflow's tables, or {"error": "…"}.
+`upgrade` brings the schema to TARGET, alone: it holds an advisory lock of the database, because two first starts at
+once make one fail (mlflow.md 2.2). A database that has data is dumped first, and the dump is read through.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psycopg2
+
+LOCK_KEY = 0x6D6C666C6F77  # "mlflow"
+LOCK_TIMEOUT_S = 600
+
+
+def libpq_uri(uri):
+    """Return a SQLAlchemy URI as libpq reads it."""
+    return uri.replace("postgresql+psycopg2://", "postgresql://", 1)
+
+
+def revision_of(connection):
+    """Return the alembic revision of the schema, or None when MLflow has made no tables yet."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('alembic_version')")
+        if cursor.fetchone()[0] is None:
+            return None
+        cursor.execute("SELECT version_num FROM alembic_version")
+        row = cursor.fetchone()
+        return row[0] if row else None
+
+
+def take_lock(connection):
+    """Wait for the advisory lock; it is released when the connection closes, also by a crash."""
+    end = time.monotonic() + LOCK_TIMEOUT_S
+    with connection.cursor() as cursor:
+        while time.monotonic() < end:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", (LOCK_KEY,))
+            if cursor.fetchone()[0]:
+                return
+            time.sleep(1)
+    sys.exit(f"another schema upgrade has held its lock for {LOCK_TIMEOUT_S} s; end it, then deploy again")
+
+
+def dump(uri, revision, directory):
+    """Dump the database and read the dump to its end; return its path."""
+    os.umask(0o077)
+    path = Path(directory) / f"before-upgrade-from-{revision}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.dump"
+    part = path.with_suffix(".part")
+    subprocess.run(["pg_dump", "--format=custom", f"--file={part}", libpq_uri(uri)], check=True)
+    # pg_restore --list reads the table of contents only and passes a corrupted dump; this reads all of it.
+    subprocess.run(["pg_restore", "--file=/dev/null", str(part)], check=True)
+    part.rename(path)
+    return path
+
+
+def upgrade(uri, target, mlflow, directory):
+    connection = psycopg2.connect(libpq_uri(uri), connect_timeout=20)
+    connection.autocommit = True
+    take_lock(connection)
+    revision = revision_of(connection)
+    if revision == target:
+        return
+    if revision is not None:
+        print(f"dumped to {dump(uri, revision, directory)}", flush=True)
+    subprocess.run([mlflow, "db", "upgrade", uri], check=True)
+    reached = revision_of(connection)
+    if reached != target:
+        sys.exit(f"the schema is at revision {reached} after the upgrade, expected {target}")
+
+
+def main():
+    command, uri, *rest = sys.argv[1:]
+    if command == "upgrade":
+        upgrade(uri, *rest)
+        return
+    try:
+        with psycopg2.connect(libpq_uri(uri), connect_timeout=20) as connection:
+            print(json.dumps({"revision": revision_of(connection)}))
+    except psycopg2.Error as error:
+        print(json.dumps({"error": str(error).strip().replace("\n", "; ")}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Packages, accounts and directories of a host."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from shlex import quote
+
+from pyinfra.api.operation import operation
+from pyinfra.api.command import StringCommand
+from pyinfra.context import host
+
+from mlflow_stack.facts.host import InstalledPackages, Layout
+
+
+@operation()
+def packages(names: Sequence[str]) -> Generator[StringCommand, None, None]:
+    """Ensure that Debian packages are installed; installed ones are left at their version.
+
+    pyinfra's apt.packages either never refreshes the package lists, which fails on a fresh host, or refreshes them
+    again whenever they are older than a limit, which makes a second run a change. This one does it only to install.
+    """
+    missing = sorted(set(names) - host.get_fact(InstalledPackages, packages=tuple(names)))
+    if not missing:
+        host.noop(f"packages {', '.join(names)} are installed")
+        return
+    # The lock timeout waits for unattended-upgrades instead of failing (apt.conf(5), DPkg::Lock::Timeout).
+    apt = "DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300"
+    yield StringCommand(f"{apt} update")
+    yield StringCommand(f"{apt} install -y --no-install-recommends {' '.join(map(quote, missing))}")
+
+
+@dataclass(frozen=True)
+class User:
+    """A system user with a group of its own name, no shell and no password."""
+
+    name: str
+    home: str
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A directory as it should be; `mode` is octal digits."""
+
+    path: str
+    mode: str = "755"
+    owner: str = "root"
+    group: str = "root"
+
+
+@operation()
+def layout(users: Sequence[User], directories: Sequence[Directory]) -> Generator[StringCommand, None, None]:
+    """Ensure that system users and directories exist, with these modes and owners; nothing is ever removed.
+
+    One operation for all of them, because pyinfra's server.user and files.directory read several facts for each.
+    """
+    state = host.get_fact(
+        Layout, users=tuple(user.name for user in users), directories=tuple(item.path for item in directories)
+    )
+    done = True
+    for user in users:
+        if f"user:{user.name}" not in state:
+            done = False
+            yield StringCommand(
+                f"useradd --system --user-group --home-dir {quote(user.home)} --no-create-home "
+                f"--shell /usr/sbin/nologin {quote(user.name)}"
+            )
+    for item in directories:
+        if state.get(item.path) != f"{item.mode} {item.owner} {item.group}":
+            done = False
+            yield StringCommand(f"install -d -m {item.mode} -o {item.owner} -g {item.group} {quote(item.path)}")
+    if done:
+        host.noop("users and directories are as declared")

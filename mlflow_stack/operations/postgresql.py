@@ -1,0 +1,136 @@
+"""The PostgreSQL server, its role and its database."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Generator, Sequence
+from shlex import quote
+
+from pyinfra.api.exceptions import OperationError
+from pyinfra.api.operation import operation
+from pyinfra.api.command import StringCommand
+from pyinfra.context import host
+
+from mlflow_stack.domain import postgresql as pg
+from mlflow_stack.domain.files import ManagedFile, write_command
+from mlflow_stack.facts.postgresql import PSQL, Postgresql, PostgresqlState
+
+Commands = Generator[StringCommand, None, None]
+
+
+@operation()
+def server(
+    conf_dir: str,
+    bin_dir: str,
+    unit: str,
+    port: int,
+    role: str,
+    database: str,
+    configuration: str,
+    hba_lines: Sequence[str],
+    ident_lines: Sequence[str],
+) -> Commands:
+    """Ensure that the server runs, starts at boot, and has loaded our settings and our lines of pg_hba and pg_ident.
+
+    Only a drop-in file and a marked block are ours; everybody else's lines stay. The new drop-in is checked by the
+    server program itself before it replaces the old one. A restart is made only when a setting asks for one.
+    """
+    state = host.get_fact(Postgresql, conf_dir=conf_dir, unit=unit, port=port, role=role, database=database)
+    files = _changed_files(state, conf_dir, bin_dir, configuration, hba_lines, ident_lines)
+    if not files and state.enabled and _has_loaded_its_files(state):
+        host.noop(f"{unit} runs with its present configuration")
+        return
+    for file in files:
+        yield StringCommand(write_command(file), _stdin=file.content)
+    if not state.enabled:
+        yield StringCommand(f"systemctl enable --quiet postgresql.service {quote(unit)}")
+    yield StringCommand(_apply_command(unit, port))
+
+
+def _has_loaded_its_files(state: PostgresqlState) -> bool:
+    return bool(state.server) and not state.server["pending_restart"] and not state.server["stale"]
+
+
+def _changed_files(
+    state: PostgresqlState, conf_dir: str, bin_dir: str, configuration: str, hba_lines: Sequence[str], ident_lines: Sequence[str]
+) -> list[ManagedFile]:
+    owner = {"owner": "postgres", "group": "postgres", "mode": "640"}
+    files = []
+    if hashlib.sha256(configuration.encode()).hexdigest() != state.conf_sha256:
+        # -C makes the server read its whole configuration; the drop-in is tried as the last file of it.
+        check = (
+            f'chmod 755 "$d"; runuser -u postgres -- {bin_dir}/postgres -C max_connections '
+            f'-c config_file="$new" -D {quote(conf_dir)} > /dev/null'
+        )
+        files.append(ManagedFile(f"{conf_dir}/conf.d/50-mlflow.conf", configuration, check=check, **owner))
+    for name, text, lines in (("pg_hba.conf", state.hba, hba_lines), ("pg_ident.conf", state.ident, ident_lines)):
+        wanted = pg.with_block(text or "", lines)
+        if wanted != text:
+            files.append(ManagedFile(f"{conf_dir}/{name}", wanted, **owner))
+    return files
+
+
+def _apply_command(unit: str, port: int) -> str:
+    """Return a command that makes the server use its files: start, reload, or restart when a setting needs it.
+
+    Bad lines in pg_hba.conf are found before the reload, since the server would go on with the old ones in silence.
+    """
+    psql = f"{PSQL} -p {port}"
+    return (
+        f"set -e; systemctl start {unit}; "
+        f"""bad=$(echo "SELECT 'line ' || line_number || ': ' || error FROM pg_hba_file_rules WHERE error IS NOT NULL" """
+        f"""| {psql}); if [ -n "$bad" ]; then echo "pg_hba.conf: $bad" >&2; exit 1; fi; """
+        # The load time has to pass the files' whole second, or the next run would take them for newer.
+        f"sleep 1.1; systemctl reload {unit}; sleep 0.5; "
+        f"""if [ -n "$(echo "SELECT name FROM pg_settings WHERE pending_restart" | {psql})" ]; """
+        f"then systemctl restart {unit}; fi; "
+        f"echo 'SELECT 1' | {psql} > /dev/null"
+    )
+
+
+@operation()
+def database(
+    conf_dir: str, unit: str, port: int, role: str, database: str, password: str | None = None
+) -> Commands:
+    """Ensure that a role without special rights owns a UTF-8 database that no other role may connect to.
+
+    Nothing is ever dropped. The role has exactly the rights named here: more are taken away, which pyinfra's
+    postgres.role can't do; and `password`, when given, is compared and sent as its SCRAM verifier on standard input,
+    which pyinfra's puts on the command line and never finds unchanged. None leaves the password alone.
+    """
+    state = host.get_fact(Postgresql, conf_dir=conf_dir, unit=unit, port=port, role=role, database=database)
+    found_role, found_database = state.server.get("role"), state.server.get("database")
+    if found_database and found_database["owner"] != role:
+        raise OperationError(
+            f"database {database} belongs to role {found_database['owner']!r}, expected {role!r}; set "
+            "postgresql_database to another name, or hand it over with ALTER DATABASE … OWNER TO"
+        )
+    sql = ""
+    verifier = _changed_verifier(found_role, password)
+    if not found_role or verifier or _has_wrong_rights(found_role):
+        sql += pg.role_sql(role, bool(found_role), verifier)
+    if not found_database:
+        sql += pg.database_sql(database, role)
+    if not found_database or found_database["public_connect"]:
+        sql += pg.revoke_sql(database)
+    if not sql:
+        host.noop(f"role {role} and database {database} are as declared")
+        return
+    yield StringCommand(f"{PSQL} -p {port}", _stdin=sql)
+
+
+def _has_wrong_rights(role: dict[str, object]) -> bool:
+    rights = ("super", "createdb", "createrole", "replication", "bypassrls")
+    return any(role[right] for right in rights) or not role["login"]
+
+
+def _changed_verifier(role: dict[str, str] | None, password: str | None) -> str | None:
+    if password is None:
+        return None
+    if not role or not role["salt"]:
+        return pg.scram_verifier(password)
+    same_salt = pg.scram_verifier(password, base64.b64decode(role["salt"]), int(role["iterations"]))
+    if hashlib.sha256(same_salt.encode()).hexdigest() == role["verifier_sha256"]:
+        return None
+    return pg.scram_verifier(password)

@@ -1,0 +1,58 @@
+"""Services: enabled, running on what is declared now, and proved to work."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from shlex import quote
+
+from pyinfra.api.operation import operation
+from pyinfra.api.command import StringCommand
+from pyinfra.context import host
+
+from mlflow_stack.domain.service import gate_command, reasons_to_restart
+from mlflow_stack.facts.service import EnabledInstances, Service
+
+Commands = Generator[StringCommand, None, None]
+
+
+@operation()
+def ready(unit: str, watched: Sequence[str], check: str, timeout_s: int, only_if: str = "") -> Commands:
+    """Ensure that a unit starts at boot, runs with its present files, and works.
+
+    `watched` are the files beside the unit that it runs on; `check` is a command that exits 0 when the service works
+    (on_host/ready.py) and `timeout_s` how long it may take after a start. Whether to restart is judged by what the unit
+    was last proved ready with, not by what this run changed: a run that was interrupted after it wrote the unit
+    can't lose the restart (pyinfra has no handlers that survive one). The check runs in every run, also when there is
+    nothing to do: a run that ends well has seen the service work. While the path `only_if` is absent the unit is left
+    alone.
+    """
+    # A plan changes nothing, not even for a moment: the artifact that goes up and down is for runs.
+    look = check if host.state.is_executing else f"READY_READ_ONLY=1 {check}"
+    state = host.get_fact(Service, unit=unit, watched=tuple(watched), ready=look, only_if=only_if)
+    if state.skipped:
+        host.noop(f"{unit} has nothing to run yet")
+        return
+    reasons = reasons_to_restart(state)
+    enabled = state.properties.get("UnitFileState") == "enabled"
+    if not reasons and enabled:
+        host.noop(f"{unit} is enabled, runs and works")
+        return
+    if state.properties.get("LoadState") == "masked":
+        yield StringCommand("systemctl unmask", quote(unit))
+    yield StringCommand("systemctl daemon-reload")
+    if not enabled:
+        yield StringCommand("systemctl enable --quiet", quote(unit))
+    if reasons:
+        # reset-failed: a unit that used up its start limit would refuse to start.
+        yield StringCommand(f"systemctl reset-failed {quote(unit)} 2>/dev/null; systemctl restart {quote(unit)}")
+    yield StringCommand(gate_command(unit, watched, check, timeout_s))
+
+
+@operation()
+def only_instances(umbrella: str, wanted: Sequence[str]) -> Commands:
+    """Ensure that of the instances UMBRELLA@… only the wanted ones run and start at boot; their files are kept."""
+    surplus = sorted(host.get_fact(EnabledInstances, umbrella=umbrella) - set(wanted))
+    if not surplus:
+        host.noop(f"no other {umbrella}@ unit is enabled")
+    for name in surplus:
+        yield StringCommand(f"systemctl disable --now --quiet {quote(f'{umbrella}@{name}.service')}")

@@ -1,0 +1,61 @@
+"""What every host of ours has: packages, users, directories and the programs that run on the host."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from pyinfra.api.deploy import deploy
+
+from mlflow_stack.domain import layout
+from mlflow_stack.domain.files import ManagedFile
+from mlflow_stack.domain.survey import HostSurvey
+from mlflow_stack.operations import files, host
+from mlflow_stack.operations.host import Directory, User
+from mlflow_stack.settings import Settings
+
+USERS = (User(layout.TRACKING_USER, layout.STATE_DIR), User(layout.PRODUCTION_USER, layout.MODELS_DIR))
+
+# A directory stands after the one that it is in.
+DIRECTORIES = (
+    Directory(layout.OPT_DIR),
+    Directory(layout.ENVS_DIR),
+    Directory(f"{layout.OPT_DIR}/tools"),
+    Directory(layout.CACHE_DIR),
+    Directory(f"{layout.CACHE_DIR}/uv-root"),
+    Directory(f"{layout.CACHE_DIR}/uv-{layout.PRODUCTION_USER}", "755", layout.PRODUCTION_USER, layout.PRODUCTION_USER),
+    Directory(layout.LIBEXEC_DIR),
+    Directory(layout.CONFIG_DIR, "750", "root", layout.TRACKING_USER),
+    Directory(f"{layout.CONFIG_DIR}/production", "755"),
+    Directory(layout.CREDENTIALS_DIR, "700"),
+    Directory(layout.STATE_DIR, "750", layout.TRACKING_USER, layout.TRACKING_USER),
+    Directory(layout.MODELS_DIR),
+    Directory(f"{layout.MODELS_DIR}/.staging"),
+    Directory(layout.STAMPS_DIR, "700"),
+    Directory(layout.BACKUP_DIR, "700", layout.TRACKING_USER, layout.TRACKING_USER),
+)
+
+PROGRAMS = ("check_environment.py", "fetch.sh", "models.py", "ready.py", "schema.py")
+
+
+@deploy("Base")
+def deploy_base(settings: Settings, survey: HostSurvey) -> None:
+    """Ensure packages, users, directories and our own programs."""
+    host.packages(name="Install packages", names=_packages(settings, survey))
+    artifacts = Directory(settings.tracking.artifacts_destination, "750", layout.TRACKING_USER, layout.TRACKING_USER)
+    directories = (*DIRECTORIES, artifacts) if "tracking" in settings.groups else DIRECTORIES
+    host.layout(name="Create users and directories", users=USERS, directories=directories)
+    files.managed(name="Install the programs of MLflow Stack", files=[_program(program) for program in PROGRAMS])
+
+
+def _packages(settings: Settings, survey: HostSurvey) -> list[str]:
+    packages = list(survey.platform.packages)
+    if "postgresql" in settings.groups:
+        packages += survey.platform.postgresql_packages
+    if "tracking" in settings.groups:
+        packages += survey.platform.client_packages
+    return packages
+
+
+def _program(name: str) -> ManagedFile:
+    text = resources.files("mlflow_stack.on_host").joinpath(name).read_text()
+    return ManagedFile(f"{layout.LIBEXEC_DIR}/{name}", text)

@@ -1,0 +1,57 @@
+"""The database server."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from pyinfra.api.deploy import deploy
+
+from mlflow_stack import secret_store
+from mlflow_stack.domain import layout
+from mlflow_stack.domain import postgresql as pg
+from mlflow_stack.domain.survey import HostSurvey
+from mlflow_stack.operations import postgresql
+from mlflow_stack.settings import Settings
+
+
+@deploy("PostgreSQL")
+def deploy_postgresql(settings: Settings, survey: HostSurvey) -> None:
+    """Ensure a tuned server with the tracking database; other databases, roles and settings are left alone."""
+    wanted, platform = settings.postgresql, survey.platform
+    configuration = {
+        "port": str(wanted.port),
+        "listen_addresses": listen_addresses(settings),
+        **pg.tuning(survey.memory_mib, wanted.memory_share, wanted.max_connections),
+    }
+    postgresql.server(
+        name="Configure the server",
+        conf_dir=platform.postgresql_conf_dir,
+        bin_dir=platform.postgresql_bin_dir,
+        unit=platform.postgresql_unit,
+        port=wanted.port,
+        role=wanted.role,
+        database=wanted.database,
+        configuration=pg.configuration(configuration),
+        hba_lines=pg.hba_lines(wanted.database, wanted.role, wanted.client_networks),
+        ident_lines=[f"{pg.IDENT_MAP}  {layout.TRACKING_USER}  {wanted.role}"],
+    )
+    postgresql.database(
+        name=f"Create role {wanted.role} and database {wanted.database}",
+        conf_dir=platform.postgresql_conf_dir,
+        unit=platform.postgresql_unit,
+        port=wanted.port,
+        role=wanted.role,
+        database=wanted.database,
+        password=secret_store.resolve(wanted.password, "postgresql_password") if wanted.client_networks else None,
+    )
+
+
+def listen_addresses(settings: Settings) -> str:
+    """Return this host alone, or also its own address (all addresses when only a name is known) for other hosts."""
+    if not settings.postgresql.client_networks:
+        return "localhost"
+    address = settings.postgresql.address or settings.host_address
+    try:
+        return f"localhost,{ipaddress.ip_address(address)}"
+    except ValueError:
+        return "*"

@@ -1,0 +1,95 @@
+"""Preflight: every host is looked at before any host is changed."""
+
+from __future__ import annotations
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from pyinfra.api.exceptions import DeployError
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from mlflow_stack.domain.environment import ModelEnvironmentError, model_environment
+from mlflow_stack.domain.model_uri import parse_model_uri
+from mlflow_stack.domain.survey import HostSurvey, Needs, obstacles
+from mlflow_stack.facts.host import Survey
+from mlflow_stack.facts.mlflow import Models
+from mlflow_stack.inventory_check import load
+from mlflow_stack.settings import Settings
+
+_lock = threading.Lock()
+_surveys: dict[int, dict[str, HostSurvey]] = {}
+
+
+def preflight(host: Host) -> HostSurvey:
+    """Return the survey of a host; the first call surveys all hosts at once.
+
+    Raises DeployError that lists everything that stands in the way on any host: distribution, systemd, memory, disk,
+    ports and who holds them, foreign PostgreSQL or MLflow, sudo, models that the registry does not have.
+    """
+    state = host.state
+    with _lock:  # pyinfra loads deploy.py for all hosts at once
+        if id(state) not in _surveys:
+            _surveys[id(state)] = _survey_all(state)
+    return _surveys[id(state)][host.name]
+
+
+def _survey_all(state: State) -> dict[str, HostSurvey]:
+    # Not pyinfra's get_facts: it waits for a place in the pool that this very call occupies. Threads are greenlets here.
+    hosts = list(state.inventory.get_active_hosts())
+    with ThreadPoolExecutor(max_workers=len(hosts)) as executor:
+        surveys = dict(zip((host.name for host in hosts), executor.map(_survey, hosts), strict=True))
+    problems = [f"  {host.name}: {problem}" for host in hosts for problem in _obstacles(host, surveys[host.name])]
+    if problems:
+        count = "1 obstacle" if len(problems) == 1 else f"{len(problems)} obstacles"
+        raise DeployError("\n".join([f"{count} on the hosts; no host was changed", *problems]))
+    return surveys
+
+
+def _survey(host: Host) -> HostSurvey:
+    # Without sudo: the survey asks for it itself, to be able to say what is wrong with it.
+    return host.get_fact(Survey, _sudo=False)
+
+
+def _obstacles(host: Host, survey: HostSurvey) -> list[str]:
+    settings = load(host)
+    return obstacles(survey, _needs(settings)) or _model_obstacles(host, settings)
+
+
+def _needs(settings: Settings) -> Needs:
+    return Needs(
+        min_memory_mib=settings.preflight.min_memory_mib,
+        min_free_disk_mib=settings.preflight.min_free_disk_mib,
+        ports=settings.ports(),
+        installer_architectures=tuple(settings.conda.installer_sha256),
+        is_database_host="postgresql" in settings.groups,
+    )
+
+
+def _model_obstacles(host: Host, settings: Settings) -> list[str]:
+    """Return what the registry says against the wanted models; nothing when it can't be asked yet (first deploy)."""
+    models = {name: model for name, model in settings.production.models.items() if model.required}
+    if "production" not in settings.groups or not models:
+        return []
+    wanted = json.dumps({name: vars(parse_model_uri(model.uri)) for name, model in models.items()})
+    python = f"{settings.conda.prefix}/bin/python"
+    answers = host.get_fact(Models, python=python, tracking_uri=settings.tracking_uri, wanted=wanted)
+    problems = []
+    for name, answer in answers.items():
+        problem = answer["error"] if answer.get("missing") else ""
+        if "resolved" in answer:
+            problem = _environment_problem(name, answer["resolved"]["conda_yaml"])
+        if problem:
+            problems.append(f"production_models[{name!r}]: {models[name].uri}: {problem}")
+    return problems
+
+
+def _environment_problem(name: str, conda_yaml: str | None) -> str:
+    if conda_yaml is None:
+        return "it was logged without an environment (no conda.yaml); log it again with mlflow.<flavor>.log_model"
+    try:
+        model_environment(name, conda_yaml, ())
+    except ModelEnvironmentError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,83 @@
+"""The served models: mlflow-production@<model> under mlflow-production."""
+
+from __future__ import annotations
+
+from pyinfra.api.deploy import deploy
+
+from mlflow_stack.domain import layout
+from mlflow_stack.domain.files import ManagedFile
+from mlflow_stack.domain.tracking import environment_file
+from mlflow_stack.operations import files, mlflow, service
+from mlflow_stack.roles.conda import mlflow_environment, uv_lock
+from mlflow_stack.roles.tracking import VERIFY_UNIT
+from mlflow_stack.settings import ModelSettings, Settings
+from mlflow_stack.templates import render
+
+UMBRELLA = "mlflow-production"
+
+
+@deploy("Production")
+def deploy_production(settings: Settings) -> None:
+    """Ensure that each wanted model is served in its resolved version and predicts; with none, the umbrella runs."""
+    models = settings.production.models
+    files.managed(name="Write the units and configuration of mlflow-production", files=_files(settings))
+    service.only_instances(name="Stop models that are not listed", umbrella=UMBRELLA, wanted=tuple(models))
+    service.ready(
+        name="Run mlflow-production", unit=f"{UMBRELLA}.service", watched=[], check="true", timeout_s=0
+    )
+    for model, wanted in models.items():
+        _deploy_model(settings, model, wanted)
+
+
+def _deploy_model(settings: Settings, model: str, wanted: ModelSettings) -> None:
+    home = f"{layout.MODELS_DIR}/{model}"
+    mlflow.model_release(
+        name=f"Release model {model}",
+        model=model,
+        uri=wanted.uri,
+        required=wanted.required,
+        tracking_uri=settings.tracking_uri,
+        client_environment=mlflow_environment(settings).path,
+        prefix=settings.conda.prefix,
+        channels=tuple(settings.conda.channels),
+        installer=settings.conda.package_installer,
+        uv_lock=uv_lock(),
+        index_url=settings.conda.package_index_url,
+        keep=settings.production.keep_releases,
+    )
+    url = f"http://{settings.production_address}:{wanted.port}"
+    example = f"{home}/current/model/serving_input_example.json"
+    service.ready(
+        name=f"Run mlflow-production@{model} and see it predict",
+        unit=f"{UMBRELLA}@{model}.service",
+        watched=[_environment_path(model), f"{home}/current"],
+        check=f"{settings.conda.prefix}/bin/python -I {layout.LIBEXEC_DIR}/ready.py model {url} {example}",
+        timeout_s=settings.production.ready_timeout_s,
+        only_if=f"{home}/current",
+    )
+
+
+def _environment_path(model: str) -> str:
+    return f"{layout.CONFIG_DIR}/production/{model}.env"
+
+
+def _files(settings: Settings) -> list[ManagedFile]:
+    units = [
+        ManagedFile(f"{layout.UNIT_DIR}/{unit}", render(f"{layout.UNIT_DIR}/{unit}"), check=check)
+        # A template can't be verified by itself: its instance's files need not exist yet.
+        for unit, check in ((f"{UMBRELLA}.service", VERIFY_UNIT), (f"{UMBRELLA}@.service", ""))
+    ]
+    environments = [
+        ManagedFile(
+            _environment_path(model),
+            environment_file(
+                {
+                    "MLFLOW_HOST": settings.production.bind,
+                    "MLFLOW_PORT": str(wanted.port),
+                    "MLFLOW_MODELS_WORKERS": str(wanted.workers),
+                }
+            ),
+        )
+        for model, wanted in settings.production.models.items()
+    ]
+    return units + environments

@@ -1,0 +1,85 @@
+"""The tracking server: mlflow-tracking."""
+
+from __future__ import annotations
+
+from pyinfra.api.deploy import deploy
+
+from mlflow_stack import secret_store
+from mlflow_stack.domain import layout
+from mlflow_stack.domain.environment import schema_revision
+from mlflow_stack.domain.files import ManagedFile
+from mlflow_stack.domain.tracking import PASSFILE, allowed_hosts, allowed_origins, environment_file, pgpass
+from mlflow_stack.operations import files, mlflow, service
+from mlflow_stack.roles.conda import mlflow_environment
+from mlflow_stack.settings import Settings
+from mlflow_stack.templates import render
+
+UNIT = "mlflow-tracking.service"
+ENVIRONMENT_FILE = f"{layout.CONFIG_DIR}/tracking.env"
+VERIFY_UNIT = 'out=$(systemd-analyze verify "$new" 2>&1) && [ -z "$out" ] || { echo "$out" >&2; exit 1; }'
+
+
+@deploy("Tracking")
+def deploy_tracking(settings: Settings) -> None:
+    """Ensure that the tracking server runs on the present schema and really works."""
+    environment = mlflow_environment(settings)
+    credentials = _credentials(settings)
+    files.managed(name="Write the database password for mlflow-tracking", files=credentials, absent=_unused(credentials))
+    mlflow.schema(
+        name="Bring the database schema up to date",
+        environment=environment.path,
+        uri=settings.database_uri,
+        target=schema_revision(environment.requirements) or "",
+        allow_upgrade=settings.tracking.upgrade_database,
+        passfile=PASSFILE if credentials else "",
+    )
+    files.managed(
+        name="Write the unit and configuration of mlflow-tracking",
+        files=[
+            ManagedFile(
+                ENVIRONMENT_FILE, environment_file(variables(settings)), mode="640", group=layout.TRACKING_USER
+            ),
+            ManagedFile(
+                f"{layout.UNIT_DIR}/{UNIT}",
+                render(f"{layout.UNIT_DIR}/{UNIT}", settings=settings, environment=environment.path),
+                check=VERIFY_UNIT,
+            ),
+        ],
+    )
+    service.ready(
+        name="Run mlflow-tracking and see it work",
+        unit=UNIT,
+        watched=[ENVIRONMENT_FILE, *(file.path for file in credentials)],
+        check=f"{settings.conda.prefix}/bin/python -I {layout.LIBEXEC_DIR}/ready.py tracking {settings.tracking_uri} --artifacts",
+        timeout_s=settings.tracking.ready_timeout_s,
+    )
+
+
+def variables(settings: Settings) -> dict[str, str]:
+    """Return the whole configuration of the server, as the environment variables that `mlflow server` reads."""
+    tracking, name = settings.tracking, settings.tracking_public_name
+    return {
+        "MLFLOW_BACKEND_STORE_URI": settings.database_uri,
+        "MLFLOW_ARTIFACTS_DESTINATION": tracking.artifacts_destination,
+        "MLFLOW_SERVE_ARTIFACTS": "true",
+        "MLFLOW_HOST": tracking.bind,
+        "MLFLOW_PORT": str(tracking.port),
+        "MLFLOW_WORKERS": str(tracking.workers),
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(allowed_hosts(name)),
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(allowed_origins(name, tracking.port)),
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "true" if tracking.job_execution else "false",
+        # A model version may come from this server only, never from a path of the host (CVE-2025-11201).
+        "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX": "^(mlflow-artifacts|models|runs):/.*$",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+
+
+def _credentials(settings: Settings) -> list[ManagedFile]:
+    if not settings.database_needs_password:
+        return []
+    password = secret_store.resolve(settings.postgresql.password, "postgresql_password")
+    return [ManagedFile(PASSFILE, pgpass(password), mode="600")]
+
+
+def _unused(credentials: list[ManagedFile]) -> list[str]:
+    return [] if credentials else [PASSFILE]

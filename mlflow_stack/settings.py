@@ -1,0 +1,283 @@
+"""Settings: group_data and inventory, typed and cross-checked. The only module that reads host.data.
+
+The models carry types and limits and no defaults; the defaults and what each setting means stand in group_data/all.py
+(tests/unit/test_settings.py: both name the same settings).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from mlflow_stack.domain import layout
+from mlflow_stack.domain.model_uri import parse_model_uri
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ROLES = ("postgresql", "tracking", "production")
+
+
+def _matches(pattern: str, expected: str) -> AfterValidator:
+    """Validate that a whole string matches `pattern`; `expected` completes "expected …"."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"expected {expected}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _address(value: str) -> str:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        raise ValueError('expected an IP address of the host, "127.0.0.1" or "0.0.0.0"') from None
+    return value
+
+
+def _network(value: str) -> str:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError as error:
+        raise ValueError(f'expected a network like "10.0.0.0/24" ({error})') from None
+    return value
+
+
+def _secret_reference(value: str) -> str:
+    if not re.fullmatch(r"generated|env:[A-Za-z_][A-Za-z0-9_]*|file:.+|cmd:.+", value):
+        # The value is left out of the message on purpose: it may be the secret itself.
+        raise ValueError('expected a reference: "generated", "env:NAME", "file:PATH" or "cmd:COMMAND"')
+    return value
+
+
+def _database_uri(value: str) -> str:
+    if not value:
+        return value
+    if not value.startswith("postgresql+psycopg2://"):
+        raise ValueError(
+            "expected postgresql+psycopg2://USER@HOST:PORT/DATABASE; the driver must be named, because SQLAlchemy 2.1 "
+            "takes a bare postgresql:// for psycopg 3, which is not installed"
+        )
+    if re.match(r"[^/]+//[^/@]*:[^/@]*@", value):
+        raise ValueError("holds a password; leave it out of the URI and set postgresql_password to a reference")
+    return value
+
+
+def _lock_exists(version: str) -> str:
+    known = sorted(path.stem.removeprefix("mlflow-py") for path in (REPOSITORY / "locks").glob("mlflow-py*.txt"))
+    if version not in known:
+        raise ValueError(f"no lock file for it; expected one of {', '.join(known)}, or run `make lock` for a new one")
+    return version
+
+
+def _model_uri(value: str) -> str:
+    parse_model_uri(value)
+    return value
+
+
+Port = Annotated[int, Field(ge=1024, le=65535)]
+Positive = Annotated[int, Field(ge=1)]
+AbsolutePath = Annotated[
+    str, _matches(r"(?!.*/\.\.?(/|$))(/[A-Za-z0-9._-]+){2,}", 'an absolute path below the top level, without ".."')
+]
+PgName = Annotated[str, _matches(r"[a-z_][a-z0-9_]{0,62}", "a lower-case name of letters, digits and _")]
+HostName = Annotated[str, _matches(r"([A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?)?", "a host name or address, without a port")]
+HttpUrl = Annotated[str, _matches(r"https?://[^\s'\"]+", "an address that starts with http:// or https://")]
+OptionalHttpUrl = Annotated[str, _matches(r"(https?://[^\s'\"]+)?", "an address that starts with http:// or https://")]
+IpAddress = Annotated[str, AfterValidator(_address)]
+ModelName = Annotated[str, _matches(r"[a-z0-9][a-z0-9_-]{0,62}", "a unit name of lower-case letters, digits, - and _")]
+
+
+class RoleSettings(BaseModel):
+    """Settings of one role: what group_data calls ROLE_name is `name` here."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class PreflightSettings(RoleSettings):
+    min_free_disk_mib: Positive
+    min_memory_mib: Positive
+
+
+class CondaSettings(RoleSettings):
+    prefix: AbsolutePath
+    installer_version: Annotated[str, _matches(r"(?!latest)[A-Za-z0-9_.-]+", "a pinned version, never latest")]
+    installer_url: Annotated[
+        str, _matches(r"https?://\S+\.sh", "an address that starts with http:// or https:// and ends with .sh")
+    ]
+    installer_sha256: dict[str, Annotated[str, _matches(r"[0-9a-f]{64}", "64 hexadecimal digits")]]
+    channels: Annotated[list[str], Field(min_length=1)]
+    channel_alias: HttpUrl
+    accept_anaconda_tos: bool
+    python: Annotated[str, AfterValidator(_lock_exists)]
+    package_installer: Literal["uv", "pip"]
+    package_index_url: OptionalHttpUrl
+    keep_envs: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _anaconda_is_accepted(self) -> CondaSettings:
+        anaconda = [name for name in self.channels if name == "defaults" or "repo.anaconda.com" in name]
+        if anaconda and not self.accept_anaconda_tos:
+            raise ValueError(
+                f"conda_channels: {anaconda[0]!r} is under Anaconda's Terms of Service; "
+                "use conda-forge, or set conda_accept_anaconda_tos = True when you have accepted them"
+            )
+        return self
+
+    def installer_for(self, architecture: str) -> tuple[str, str]:
+        """Return the installer's URL and SHA-256 for an architecture (`uname -m`); KeyError when it has none."""
+        url = self.installer_url.replace("{version}", self.installer_version).replace("{arch}", architecture)
+        return url, self.installer_sha256[architecture]
+
+    @property
+    def lock_file(self) -> Path:
+        return REPOSITORY / "locks" / f"mlflow-py{self.python}.txt"
+
+
+class PostgresqlSettings(RoleSettings):
+    database: PgName
+    role: PgName
+    port: Port
+    memory_share: Annotated[float, Field(ge=0.05, le=0.5)]
+    max_connections: Annotated[int, Field(ge=10, le=10_000)]
+    address: HostName
+    client_networks: list[Annotated[str, AfterValidator(_network)]]
+    password: Annotated[str, AfterValidator(_secret_reference)]
+
+
+class TrackingSettings(RoleSettings):
+    bind: IpAddress
+    port: Port
+    public_name: HostName
+    workers: Annotated[int, Field(ge=1, le=64)]
+    job_execution: bool
+    database_uri: Annotated[str, AfterValidator(_database_uri)]
+    artifacts_destination: AbsolutePath
+    upgrade_database: bool
+    ready_timeout_s: Annotated[int, Field(ge=10, le=3600)]
+
+
+class ModelSettings(RoleSettings):
+    """One entry of production_models; the only settings with defaults here, since entries are written by users."""
+
+    uri: Annotated[str, AfterValidator(_model_uri)]
+    port: Port
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    required: bool = True
+
+
+class ProductionSettings(RoleSettings):
+    models: dict[ModelName, ModelSettings]
+    bind: IpAddress
+    tracking_uri: OptionalHttpUrl
+    ready_timeout_s: Annotated[int, Field(ge=10, le=3600)]
+    keep_releases: Annotated[int, Field(ge=0)]
+
+
+class Settings(BaseModel):
+    """All settings of one host, and what follows from them. Field names are the prefixes in group_data."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    preflight: PreflightSettings
+    conda: CondaSettings
+    postgresql: PostgresqlSettings
+    tracking: TrackingSettings
+    production: ProductionSettings
+
+    # Where this host stands in the inventory; set by inventory_check, not by users.
+    host_address: str
+    groups: tuple[str, ...]
+    postgresql_host: str | None = None
+    tracking_host: str | None = None
+
+    @property
+    def has_local_database(self) -> bool:
+        return "postgresql" in self.groups and not self.tracking.database_uri
+
+    @property
+    def database_needs_password(self) -> bool:
+        """True where the database is reached over TCP; over the Unix socket the kernel says who the user is."""
+        return not self.has_local_database
+
+    @property
+    def database_uri(self) -> str:
+        """SQLAlchemy URI of the tracking database, never with a password in it."""
+        if self.tracking.database_uri:
+            return self.tracking.database_uri
+        role, database, port = self.postgresql.role, self.postgresql.database, self.postgresql.port
+        if self.has_local_database:
+            return f"postgresql+psycopg2://{role}@/{database}?host=/var/run/postgresql&port={port}"
+        return f"postgresql+psycopg2://{role}@{self.postgresql_host}:{port}/{database}?sslmode=require"
+
+    @property
+    def tracking_public_name(self) -> str:
+        if self.tracking.public_name:
+            return self.tracking.public_name
+        return self.host_address if _is_any(self.tracking.bind) else self.tracking.bind
+
+    @property
+    def tracking_uri(self) -> str:
+        """Address by which this host reaches the tracking server."""
+        if self.production.tracking_uri:
+            return self.production.tracking_uri.rstrip("/")
+        if "tracking" in self.groups:
+            name = "127.0.0.1" if _is_any(self.tracking.bind) else self.tracking.bind
+        else:
+            name = self.tracking_host or ""
+        return f"http://{_bracketed(name)}:{self.tracking.port}"
+
+    @property
+    def production_address(self) -> str:
+        """Address by which this host reaches its own models."""
+        return "127.0.0.1" if _is_any(self.production.bind) else self.production.bind
+
+    def ports(self) -> dict[int, list[str]]:
+        """Return the TCP ports that the roles of this host listen on, with the settings that claim each."""
+        claims: dict[int, list[str]] = {}
+        if "postgresql" in self.groups:
+            claims.setdefault(self.postgresql.port, []).append("postgresql_port")
+        if "tracking" in self.groups:
+            claims.setdefault(self.tracking.port, []).append("tracking_port")
+        if "production" in self.groups:
+            for name, model in self.production.models.items():
+                claims.setdefault(model.port, []).append(f"production_models[{name!r}]['port']")
+        return claims
+
+    def owned_directories(self) -> list[str]:
+        """Return the directories that MLflow Stack makes and keeps on this host."""
+        return [layout.OPT_DIR, layout.CONFIG_DIR, layout.STATE_DIR, layout.MODELS_DIR, layout.BACKUP_DIR]
+
+
+def _is_any(address: str) -> bool:
+    return ipaddress.ip_address(address).is_unspecified
+
+
+def _bracketed(name: str) -> str:
+    return f"[{name}]" if ":" in name else name
+
+
+def role_models() -> dict[str, type[RoleSettings]]:
+    """Return the model of each role's settings by prefix."""
+    return {
+        name: cast("type[RoleSettings]", field.annotation)
+        for name, field in Settings.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, RoleSettings)
+    }
+
+
+def setting_names() -> list[str]:
+    """Return the name of every setting, as group_data spells it."""
+    return [f"{role}_{field}" for role, model in role_models().items() for field in model.model_fields]
+
+
+def split_by_role(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return flat settings as one dictionary a role, without the prefixes."""
+    return {
+        role: {field: data[f"{role}_{field}"] for field in model.model_fields if f"{role}_{field}" in data}
+        for role, model in role_models().items()
+    }
