@@ -59,11 +59,14 @@ def fingerprint(prefixes: list[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def download(requirement: str, python: Path, into: Path) -> Path:
-    """One wheel, by the pip of that Python and hence by the machine's own pip configuration."""
-    folder = into / requirement
-    arguments = ["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest", str(folder)]
-    run(str(interpreter(python)), *arguments, requirement, timeout=300)
+def download(requirement: str, python: Path, scratch: Path, cache: Path) -> Path:
+    """One wheel, from the cache or by the pip of that Python, hence by the machine's own pip configuration."""
+    folder, incoming = cache / requirement, scratch / requirement
+    if not folder.is_dir():
+        arguments = ["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest", str(incoming)]
+        run(str(interpreter(python)), *arguments, requirement, timeout=300)
+        cache.mkdir(exist_ok=True)
+        incoming.rename(folder)
     return next(folder.glob("*.whl"))
 
 

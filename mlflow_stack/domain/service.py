@@ -9,6 +9,10 @@ from shlex import quote
 from mlflow_stack.domain import layout
 
 
+# Seconds after its start in which a unit that does not answer yet is waited for.
+STARTING_S = 60
+
+
 @dataclass(frozen=True)
 class ServiceState:
     """`properties`: of `systemctl show`. `digest`: of everything that the service runs on; `proved`: the same at the
@@ -41,7 +45,10 @@ def digest_script(unit: str, watched: Sequence[str]) -> str:
 
 
 def read_command(unit: str, watched: Sequence[str], ready: str, only_if: str) -> str:
-    """Return a command that prints a ServiceState; the readiness check runs only when the unit is active."""
+    """Return a command that prints a ServiceState; the readiness check runs only when the unit is active.
+
+    A unit that was started a moment ago (a reboot, a crash) gets its time to answer instead of another restart.
+    """
     return (
         (f"[ -e {quote(only_if)} ] || {{ echo skipped=yes; exit 0; }}; " if only_if else "")
         + f"systemctl show -p LoadState,ActiveState,UnitFileState,NeedDaemonReload,ActiveEnterTimestamp {quote(unit)}; "
@@ -49,7 +56,9 @@ def read_command(unit: str, watched: Sequence[str], ready: str, only_if: str) ->
         f'echo "digest=$digest"; echo "proved=$(cat {stamp_path(unit)} 2>/dev/null)"; '
         f"since=$(date -d \"$(systemctl show -P ActiveEnterTimestamp {quote(unit)})\" +%s 2>/dev/null || echo 0); "
         'for f in $files; do [ "$(stat -c %Z "$f" 2>/dev/null || echo 0)" -gt "$since" ] && echo newer=yes; done; '
-        f"if systemctl is-active --quiet {quote(unit)}; then if out=$({ready} 2>&1); then echo ready=yes; "
+        f"left=$((since + {STARTING_S} - $(date +%s))); "
+        f"if systemctl is-active --quiet {quote(unit)}; then "
+        f'if out=$(export READY_WAIT_S=$((left > 0 ? left : 0)); {ready} 2>&1); then echo ready=yes; '
         'else echo "not_ready=$(echo "$out" | tail -n 1)"; fi; fi; true'
     )
 

@@ -115,7 +115,7 @@ def test_not_found_is_an_answer_and_not_a_failure(cache: Cache, upstream: Upstre
 def test_incomplete_object_is_never_kept(cache: Cache, upstream: Upstream) -> None:
     upstream.announced = 5
 
-    with pytest.raises(OSError, match="4 bytes|IncompleteRead"):
+    with pytest.raises(OSError, match=r"4 bytes arrived, 5 were announced"):
         get(cache, upstream.url)
 
     assert not [*cache.directory.glob("??/*")]

@@ -32,6 +32,12 @@ def test_config_edits_the_users_file(conda: Conda) -> None:
     }  # fmt: skip
 
 
+def test_showing_an_unknown_setting_fails(conda: Conda) -> None:
+    done = conda("config", "--show", "no_such_key")
+
+    assert (done.returncode, done.stderr) == (1, "\nArgumentError: Invalid configuration parameters: no_such_key\n\n")
+
+
 def test_removing_what_is_not_there_fails(conda: Conda) -> None:
     done = conda("config", "--remove", "channels", "defaults")
 

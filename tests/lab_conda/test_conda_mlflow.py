@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conda_contract import Conda, Site
+from conda_contract import Conda, Site, kill_at
 
 # As MLflow writes it beside a model: the trainer's exact Python, at most its pip, the rest by pip.
 CONDA_YAML = """\
@@ -65,6 +65,21 @@ def test_a_failing_pip_leaves_the_environment_behind(conda: Conda, conda_yaml: P
 
     assert (outcome["exception_name"], outcome["message"]) == ("CondaEnvException", "Pip failed")
     assert (tmp_path / "env/conda-meta/history").exists()
+
+
+def test_a_run_killed_before_its_pip_leaves_an_environment_without_its_packages(
+    conda: Conda, conda_yaml: Path, tmp_path: Path
+) -> None:
+    command = [str(conda.prefix / "bin/conda"), "env", "create", "-p", str(tmp_path / "env"), "-f", str(conda_yaml)]
+
+    kill_at("pip", command, conda.environment)
+
+    assert [row["name"] for row in conda.json("list", "-p", tmp_path / "env")] == [
+        "pip",
+        "python",
+        "setuptools",
+        "wheel",
+    ]
 
 
 def test_env_update_with_prune_spares_what_pip_installed(conda: Conda, conda_yaml: Path, tmp_path: Path) -> None:

@@ -104,6 +104,9 @@ def configure(args: Namespace, config: Config) -> None:
     """conda config: show the settings, or edit one .condarc."""
     if args.show is not None:
         settings = asdict(config)
+        unknown = [key for key in args.show if key not in settings]
+        if unknown:
+            raise CondaError("ArgumentError", f"Invalid configuration parameters: {', '.join(unknown)}")
         shown = {key: settings[key] for key in args.show or sorted(settings)}
         emit(args, shown, yaml.safe_dump(shown).rstrip())
         return
