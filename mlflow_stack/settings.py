@@ -7,89 +7,32 @@ The models carry types and limits and no defaults; the defaults and what each se
 from __future__ import annotations
 
 import ipaddress
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from mlflow_stack.domain import layout
-from mlflow_stack.domain.model_uri import parse_model_uri
+from mlflow_stack.setting_types import (
+    REPOSITORY,
+    AbsolutePath,
+    HostName,
+    HttpUrl,
+    IpAddress,
+    ModelName,
+    OptionalHttpUrl,
+    PgName,
+    Port,
+    Positive,
+    database_uri,
+    lock_exists,
+    matches,
+    model_uri,
+    network,
+    secret_reference,
+)
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 ROLES = ("postgresql", "tracking", "production")
-
-
-def _matches(pattern: str, expected: str) -> AfterValidator:
-    """Validate that a whole string matches `pattern`; `expected` completes "expected …"."""
-
-    def check(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise ValueError(f"expected {expected}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _address(value: str) -> str:
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        raise ValueError('expected an IP address of the host, "127.0.0.1" or "0.0.0.0"') from None
-    return value
-
-
-def _network(value: str) -> str:
-    try:
-        ipaddress.ip_network(value)
-    except ValueError as error:
-        raise ValueError(f'expected a network like "10.0.0.0/24" ({error})') from None
-    return value
-
-
-def _secret_reference(value: str) -> str:
-    if not re.fullmatch(r"generated|env:[A-Za-z_][A-Za-z0-9_]*|file:.+|cmd:.+", value):
-        # The value is left out of the message on purpose: it may be the secret itself.
-        raise ValueError('expected a reference: "generated", "env:NAME", "file:PATH" or "cmd:COMMAND"')
-    return value
-
-
-def _database_uri(value: str) -> str:
-    if not value:
-        return value
-    if not value.startswith("postgresql+psycopg2://"):
-        raise ValueError(
-            "expected postgresql+psycopg2://USER@HOST:PORT/DATABASE; the driver must be named, because SQLAlchemy 2.1 "
-            "takes a bare postgresql:// for psycopg 3, which is not installed"
-        )
-    if re.match(r"[^/]+//[^/@]*:[^/@]*@", value):
-        raise ValueError("holds a password; leave it out of the URI and set postgresql_password to a reference")
-    return value
-
-
-def _lock_exists(version: str) -> str:
-    known = sorted(path.stem.removeprefix("mlflow-py") for path in (REPOSITORY / "locks").glob("mlflow-py*.txt"))
-    if version not in known:
-        raise ValueError(f"no lock file for it; expected one of {', '.join(known)}, or run `make lock` for a new one")
-    return version
-
-
-def _model_uri(value: str) -> str:
-    parse_model_uri(value)
-    return value
-
-
-Port = Annotated[int, Field(ge=1024, le=65535)]
-Positive = Annotated[int, Field(ge=1)]
-AbsolutePath = Annotated[
-    str, _matches(r"(?!.*/\.\.?(/|$))(/[A-Za-z0-9._-]+){2,}", 'an absolute path below the top level, without ".."')
-]
-PgName = Annotated[str, _matches(r"[a-z_][a-z0-9_]{0,62}", "a lower-case name of letters, digits and _")]
-HostName = Annotated[str, _matches(r"([A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?)?", "a host name or address, without a port")]
-HttpUrl = Annotated[str, _matches(r"https?://[^\s'\"]+", "an address that starts with http:// or https://")]
-OptionalHttpUrl = Annotated[str, _matches(r"(https?://[^\s'\"]+)?", "an address that starts with http:// or https://")]
-IpAddress = Annotated[str, AfterValidator(_address)]
-ModelName = Annotated[str, _matches(r"[a-z0-9][a-z0-9_-]{0,62}", "a unit name of lower-case letters, digits, - and _")]
 
 
 class RoleSettings(BaseModel):
@@ -105,15 +48,15 @@ class PreflightSettings(RoleSettings):
 
 class CondaSettings(RoleSettings):
     prefix: AbsolutePath
-    installer_version: Annotated[str, _matches(r"(?!latest)[A-Za-z0-9_.-]+", "a pinned version, never latest")]
+    installer_version: Annotated[str, matches(r"(?!latest)[A-Za-z0-9_.-]+", "a pinned version, never latest")]
     installer_url: Annotated[
-        str, _matches(r"https?://\S+\.sh", "an address that starts with http:// or https:// and ends with .sh")
+        str, matches(r"https?://\S+\.sh", "an address that starts with http:// or https:// and ends with .sh")
     ]
-    installer_sha256: dict[str, Annotated[str, _matches(r"[0-9a-f]{64}", "64 hexadecimal digits")]]
+    installer_sha256: dict[str, Annotated[str, matches(r"[0-9a-f]{64}", "64 hexadecimal digits")]]
     channels: Annotated[list[str], Field(min_length=1)]
     channel_alias: HttpUrl
     accept_anaconda_tos: bool
-    python: Annotated[str, AfterValidator(_lock_exists)]
+    python: Annotated[str, AfterValidator(lock_exists)]
     package_installer: Literal["uv", "pip"]
     package_index_url: OptionalHttpUrl
     keep_envs: Annotated[int, Field(ge=0)]
@@ -145,8 +88,8 @@ class PostgresqlSettings(RoleSettings):
     memory_share: Annotated[float, Field(ge=0.05, le=0.5)]
     max_connections: Annotated[int, Field(ge=10, le=10_000)]
     address: HostName
-    client_networks: list[Annotated[str, AfterValidator(_network)]]
-    password: Annotated[str, AfterValidator(_secret_reference)]
+    client_networks: list[Annotated[str, AfterValidator(network)]]
+    password: Annotated[str, AfterValidator(secret_reference)]
 
 
 class TrackingSettings(RoleSettings):
@@ -155,7 +98,7 @@ class TrackingSettings(RoleSettings):
     public_name: HostName
     workers: Annotated[int, Field(ge=1, le=64)]
     job_execution: bool
-    database_uri: Annotated[str, AfterValidator(_database_uri)]
+    database_uri: Annotated[str, AfterValidator(database_uri)]
     artifacts_destination: AbsolutePath
     upgrade_database: bool
     ready_timeout_s: Annotated[int, Field(ge=10, le=3600)]
@@ -164,7 +107,7 @@ class TrackingSettings(RoleSettings):
 class ModelSettings(RoleSettings):
     """One entry of production_models; the only settings with defaults here, since entries are written by users."""
 
-    uri: Annotated[str, AfterValidator(_model_uri)]
+    uri: Annotated[str, AfterValidator(model_uri)]
     port: Port
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     required: bool = True
@@ -264,7 +207,7 @@ def _bracketed(name: str) -> str:
 def role_models() -> dict[str, type[RoleSettings]]:
     """Return the model of each role's settings by prefix."""
     return {
-        name: cast("type[RoleSettings]", field.annotation)
+        name: field.annotation
         for name, field in Settings.model_fields.items()
         if isinstance(field.annotation, type) and issubclass(field.annotation, RoleSettings)
     }

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import Any
 
 import yaml
@@ -43,6 +44,76 @@ class EnvironmentSpec:
         """Content of the marker file that is written when the environment is complete."""
         facts = {"conda_packages": self.conda_packages, "channels": self.channels, "locked": self.locked}
         return json.dumps({"name": self.name, "digest": self.digest, **facts}, indent=1) + "\n"
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """What builds environments: the Miniconda at `conda_prefix`, and "uv" or "pip" as the `program` that installs.
+
+    `uv_lock` is the hash-locked requirements file of uv itself; `index_url` is empty for the host's own configuration.
+    """
+
+    conda_prefix: str
+    program: str
+    uv_lock: str = field(repr=False)
+    index_url: str = ""
+
+    @property
+    def uv_path(self) -> str:
+        """Where uv is kept: outside every environment, so that none holds more than its lock."""
+        match = re.search(r"^uv==([^\s\\]+)", self.uv_lock, re.MULTILINE)
+        return f"{layout.OPT_DIR}/tools/uv-{match[1] if match else 'unknown'}/bin/uv"
+
+    @property
+    def index_option(self) -> str:
+        return f"--index-url {quote(self.index_url)} " if self.index_url else ""
+
+
+def conda_create_command(spec: EnvironmentSpec, toolchain: Toolchain) -> str:
+    """Return the command that makes the environment's directory with Python in it.
+
+    CI is unset because conda takes it as consent to Anaconda's terms of service (conda.md 1.3).
+    """
+    channels = " ".join(f"-c {quote(channel)}" for channel in spec.channels)
+    packages = " ".join(map(quote, spec.conda_packages))
+    conda = f"env -u CI {quote(toolchain.conda_prefix)}/bin/conda"
+    return f"{conda} create -y -q -p {quote(spec.path)} --override-channels {channels} {packages}"
+
+
+def uv_install_command(spec: EnvironmentSpec, toolchain: Toolchain, lock_path: str) -> str:
+    """Return the command that installs uv beside the environments, with the environment's own pip."""
+    tool = toolchain.uv_path.removesuffix("/bin/uv")
+    pip = f"{quote(spec.path)}/bin/python -I -m pip install -q --no-input --disable-pip-version-check --require-hashes"
+    install = f"{pip} {toolchain.index_option}--target {tool}.part -r {lock_path}"
+    return f"rm -rf {tool}.part && {install} && rm -rf {tool} && mv {tool}.part {tool}"
+
+
+def install_command(spec: EnvironmentSpec, toolchain: Toolchain) -> str:
+    """Return the command that installs the requirements, as the spec's builder."""
+    python = f"{quote(spec.path)}/bin/python"
+    hashes = "--require-hashes " if spec.locked else ""
+    source = f"{hashes}{toolchain.index_option}-r {quote(spec.path)}/requirements.txt"
+    if toolchain.program == "pip":
+        options = "-q --no-input --no-compile --no-cache-dir --disable-pip-version-check"
+        return f"{_as_builder(spec)}{python} -I -m pip install {options} {source}"
+    # Hard links to the cache save time and disk, but would hand root's files to another builder.
+    link_mode = "hardlink" if spec.builder == "root" else "copy"
+    variables = f"UV_CACHE_DIR={layout.CACHE_DIR}/uv-{spec.builder} UV_LINK_MODE={link_mode} UV_PYTHON_DOWNLOADS=never"
+    return f"{_as_builder(spec)}env {variables} {toolchain.uv_path} pip install -q --python {python} {source}"
+
+
+def compile_command(spec: EnvironmentSpec) -> str:
+    """Return the command that byte-compiles the environment.
+
+    Without byte code each start costs 2.5 times the CPU, since the service can't write it (conda.md 1.5). The exit
+    status is ignored: 1 only says that some package ships a template that is no Python.
+    """
+    path = quote(spec.path)
+    return f"{_as_builder(spec)}{path}/bin/python -I -m compileall -qq -j 0 {path}/lib || true"
+
+
+def _as_builder(spec: EnvironmentSpec) -> str:
+    return "" if spec.builder == "root" else f"runuser -u {spec.builder} -- "
 
 
 class ModelEnvironmentError(ValueError):

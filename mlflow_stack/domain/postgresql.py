@@ -44,7 +44,9 @@ def tuning(memory_mib: int, memory_share: float, max_connections: int) -> dict[s
 def configuration(settings: Mapping[str, str]) -> str:
     """Return the text of conf.d/50-mlflow.conf."""
     lines = [f"{name} = '{value}'" for name, value in settings.items()]
-    return "\n".join(["# Managed by MLflow Stack (mlflow_stack/domain/postgresql.py); changes are overwritten.", *lines, ""])
+    return "\n".join(
+        ["# Managed by MLflow Stack (mlflow_stack/domain/postgresql.py); changes are overwritten.", *lines, ""]
+    )
 
 
 def hba_lines(database: str, role: str, client_networks: Sequence[str]) -> list[str]:
@@ -95,7 +97,7 @@ def role_sql(role: str, exists: bool, verifier: str | None) -> str:
 
 
 def database_sql(database: str, owner: str) -> str:
-    """Return SQL that creates a database; UTF-8 whatever the cluster's locale is, since names of runs may be anything."""
+    """Return SQL that creates a database; in UTF-8 whatever the cluster's locale is, since names may be anything."""
     return (
         f"CREATE DATABASE {identifier(database)} OWNER {identifier(owner)} TEMPLATE template0 "
         "ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8';\n"

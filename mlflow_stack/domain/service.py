@@ -8,7 +8,6 @@ from shlex import quote
 
 from mlflow_stack.domain import layout
 
-
 # Seconds after its start in which a unit that does not answer yet is waited for.
 STARTING_S = 60
 
@@ -54,11 +53,11 @@ def read_command(unit: str, watched: Sequence[str], ready: str, only_if: str) ->
         + f"systemctl show -p LoadState,ActiveState,UnitFileState,NeedDaemonReload,ActiveEnterTimestamp {quote(unit)}; "
         f"{digest_script(unit, watched)}; "
         f'echo "digest=$digest"; echo "proved=$(cat {stamp_path(unit)} 2>/dev/null)"; '
-        f"since=$(date -d \"$(systemctl show -P ActiveEnterTimestamp {quote(unit)})\" +%s 2>/dev/null || echo 0); "
+        f'since=$(date -d "$(systemctl show -P ActiveEnterTimestamp {quote(unit)})" +%s 2>/dev/null || echo 0); '
         'for f in $files; do [ "$(stat -c %Z "$f" 2>/dev/null || echo 0)" -gt "$since" ] && echo newer=yes; done; '
         f"left=$((since + {STARTING_S} - $(date +%s))); "
         f"if systemctl is-active --quiet {quote(unit)}; then "
-        f'if out=$(export READY_WAIT_S=$((left > 0 ? left : 0)); {ready} 2>&1); then echo ready=yes; '
+        f"if out=$(export READY_WAIT_S=$((left > 0 ? left : 0)); {ready} 2>&1); then echo ready=yes; "
         'else echo "not_ready=$(echo "$out" | tail -n 1)"; fi; fi; true'
     )
 
@@ -67,7 +66,9 @@ def parse_state(lines: Sequence[str]) -> ServiceState:
     """Parse the output of read_command."""
     values = dict(line.split("=", 1) for line in lines if "=" in line)
     not_ready = "" if "ready" in values else values.get("not_ready", "it is not running")
-    return ServiceState(values, values.get("digest", ""), values.get("proved", ""), "newer" in values, not_ready, "skipped" in values)
+    return ServiceState(
+        values, values.get("digest", ""), values.get("proved", ""), "newer" in values, not_ready, "skipped" in values
+    )
 
 
 def reasons_to_restart(state: ServiceState) -> list[str]:
@@ -89,11 +90,11 @@ def reasons_to_restart(state: ServiceState) -> list[str]:
 def gate_command(unit: str, watched: Sequence[str], ready: str, timeout_s: int) -> str:
     """Return a command that waits until the unit works and then stamps what it works with.
 
-    `ready` is a simple command; programs that can wait read READY_WAIT_S (on_host/ready.py). On failure it prints the reason and the unit's last log lines, and exits 1: a run never ends well with a service
-    that does not work.
+    `ready` is a simple command; programs that can wait read READY_WAIT_S (on_host/ready.py). On failure it prints the
+    reason and the unit's last log lines, and exits 1: a run never ends well with a service that does not work.
     """
     journal = f"journalctl -u {quote(unit)} -n 20 --no-pager -o cat >&2"
     return (
         f"if ! READY_WAIT_S={timeout_s} {ready}; then echo 'last log lines of {unit}:' >&2; {journal}; exit 1; fi; "
-        f"{digest_script(unit, watched)}; echo \"$digest\" > {stamp_path(unit)}"
+        f'{digest_script(unit, watched)}; echo "$digest" > {stamp_path(unit)}'
     )

@@ -12,7 +12,8 @@ from mlflow_stack.domain import layout
 # Prints KEY=VALUE lines. It runs without sudo and asks for it itself, so that a sudo that wants a password is a
 # sentence and not a failed fact; `sudo -n` never waits for one. ss names a port's owner only to root.
 SURVEY_SCRIPT = r"""
-if [ "$(id -u)" = 0 ]; then root=; elif denied=$(sudo -n true 2>&1); then root='sudo -n'; else echo "sudo=$denied"; root=; fi
+root=
+[ "$(id -u)" = 0 ] || { denied=$(sudo -n true 2>&1) && root='sudo -n' || echo "sudo=$denied"; }
 . /etc/os-release 2>/dev/null
 echo "user=$(id -un)"
 echo "os=$ID"
@@ -38,7 +39,9 @@ for u in mlflow mlflow-model; do getent passwd "$u" | sed 's/^/passwd=/'; done
 true
 """
 
-_LISTEN = re.compile(r"(?P<unit>\S+)\s+\S+\s+\d+\s+\d+\s+(?P<address>\S+):(?P<port>\d+)\s+\S+(?:\s+users:\(\((?P<users>.*)\)\))?")
+_LISTEN = re.compile(
+    r"(?P<unit>\S+)\s+\S+\s+\d+\s+\d+\s+(?P<address>\S+):(?P<port>\d+)\s+\S+(?:\s+users:\(\((?P<users>.*)\)\))?"
+)
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,7 @@ def _foreign_obstacles(survey: HostSurvey, needs: Needs) -> list[str]:
         home = {layout.TRACKING_USER: layout.STATE_DIR, layout.PRODUCTION_USER: layout.MODELS_DIR}[user]
         if entry.split(":")[5] != home:
             problems.append(
-                f"user {user!r} exists with the home {entry.split(':')[5]!r}, expected {home!r}; it is somebody else's, "
-                "rename it"
+                f"user {user!r} exists with the home {entry.split(':')[5]!r}, expected {home!r}; "
+                "it is somebody else's, rename it"
             )
     return problems

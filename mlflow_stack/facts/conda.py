@@ -41,7 +41,9 @@ class Conda(FactBase[CondaState]):
 
     def process(self, output: list[str]) -> CondaState:
         markers = [line.removeprefix("marker=") for line in output if line.startswith("marker=")]
-        files = parse_states([line for line in output if line not in ("exists", "started") and not line.startswith("marker=")])
+        files = parse_states(
+            [line for line in output if line not in ("exists", "started") and not line.startswith("marker=")]
+        )
         return CondaState(
             exists="exists" in output,
             started="started" in output,
@@ -92,7 +94,8 @@ class Environments(FactBase[EnvironmentList]):
         return StringCommand(
             f"ls -1dt {layout.ENVS_DIR}/*/ 2>/dev/null | sed 's,/$,,;s,^,env=,'; "
             f"readlink {layout.MODELS_DIR}/*/releases/*/env 2>/dev/null | sed 's,^,used=,'; "
-            f"grep -hoE '{layout.ENVS_DIR}/[A-Za-z0-9._-]+' {layout.UNIT_DIR}/mlflow-*.service 2>/dev/null | sed 's,^,used=,'; true"
+            f"grep -hoE '{layout.ENVS_DIR}/[A-Za-z0-9._-]+' {layout.UNIT_DIR}/mlflow-*.service 2>/dev/null | "
+            "sed 's,^,used=,'; true"
         )
 
     def process(self, output: list[str]) -> EnvironmentList:

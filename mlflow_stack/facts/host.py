@@ -22,21 +22,21 @@ class Survey(FactBase[HostSurvey]):
         return parse_survey(output)
 
 
-class InstalledPackages(FactBase[set[str]]):
+class InstalledPackages(FactBase[list[str]]):
     """Those of the given Debian packages that are installed."""
 
-    default = set
+    default = list
 
     def command(self, packages: tuple[str, ...]) -> StringCommand:
         names = " ".join(map(quote, packages))
         return StringCommand(f"dpkg-query -W -f='${{db:Status-Status}} ${{Package}}\\n' {names} 2>/dev/null || true")
 
-    def process(self, output: list[str]) -> set[str]:
-        return {line.split()[1] for line in output if line.startswith("installed ")}
+    def process(self, output: list[str]) -> list[str]:
+        return [line.split()[1] for line in output if line.startswith("installed ")]
 
 
 class Layout(FactBase[dict[str, str]]):
-    """Users by "user:NAME" (their passwd line) and directories by path ("MODE OWNER GROUP"); absent ones are left out."""
+    """Users by "user:NAME" (their passwd line), directories by path ("MODE OWNER GROUP"); absent ones are left out."""
 
     default = dict
 

@@ -28,10 +28,8 @@ class Schema(FactBase[SchemaState]):
     default = SchemaState
 
     def command(self, python: str, uri: str, passfile: str) -> StringCommand:
-        return StringCommand(
-            f"[ -x {quote(python)} ] && {as_tracking_user(f'{quote(python)} -I {layout.LIBEXEC_DIR}/schema.py revision {quote(uri)}', passfile)} "
-            "2>/dev/null || true"
-        )
+        program = f"{quote(python)} -I {layout.LIBEXEC_DIR}/schema.py revision {quote(uri)}"
+        return StringCommand(f"[ -x {quote(python)} ] && {as_tracking_user(program, passfile)} 2>/dev/null || true")
 
     def process(self, output: list[str]) -> SchemaState:
         answer = json.loads(output[-1])

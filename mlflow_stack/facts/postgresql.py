@@ -45,7 +45,7 @@ class Postgresql(FactBase[PostgresqlState]):
             f"cat {quote(files[1])} 2>/dev/null; echo '{_CUT}'; cat {quote(files[2])} 2>/dev/null; echo '{_CUT}'; "
             f"systemctl is-enabled {quote(unit)} 2>/dev/null; echo '{_CUT}'; "
             f"newest=$(stat -c %Y {newest} 2>/dev/null | sort -n | tail -n 1); "
-            f"echo {quote(_server_query(role, database))} | sed \"s/@newest@/${{newest:-0}}/\" | "
+            f'echo {quote(_server_query(role, database))} | sed "s/@newest@/${{newest:-0}}/" | '
             f"{PSQL} -p {port} 2>/dev/null; true"
         )
 

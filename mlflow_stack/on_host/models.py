@@ -20,16 +20,19 @@ CALL_TIMEOUT_S = 20
 MARKER = ".mlflow-stack.json"  # as in mlflow_stack/domain/layout.py
 
 
+Resolved = dict[str, str | None]
+
+
 class Missing(Exception):
     """The registry answered that something does not exist."""
 
 
-def get(url, **query):
+def get(url: str, **query: str) -> bytes:
     """Return the body of a GET; raise Missing when the server says that the thing does not exist."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"{url}?{urllib.parse.urlencode(query)}", timeout=CALL_TIMEOUT_S) as answer:
-            return answer.read()
+            return bytes(answer.read())
     except urllib.error.HTTPError as error:
         body = error.read(2000).decode(errors="replace")
         if error.code == 404 or "RESOURCE_DOES_NOT_EXIST" in body or "INVALID_PARAMETER_VALUE" in body:
@@ -37,21 +40,22 @@ def get(url, **query):
         raise OSError(f"HTTP {error.code}: {body[:200]}") from None
 
 
-def resolve_version(server, name, version):
+def resolve_version(server: str, name: str, version: str) -> Resolved:
     try:
         answer = json.loads(get(f"{server}/api/2.0/mlflow/model-versions/get", name=name, version=version))
     except Missing:
         raise Missing(f"model {name!r} has no version {version}") from None
     # A registered model that is deleted and made anew counts its versions from 1 again.
     origin = "{source} {creation_timestamp}".format(**answer["model_version"])
+    url = f"{server}/model-versions/get-artifact"
     return {
         "uri": f"models:/{name}/{version}",
         "id": f"v{version}-{hashlib.sha256(origin.encode()).hexdigest()[:8]}",
-        "conda_yaml": environment_text(f"{server}/model-versions/get-artifact", name=name, version=version, path="conda.yaml"),
+        "conda_yaml": environment_text(url, name=name, version=version, path="conda.yaml"),
     }
 
 
-def resolve_alias(server, name, alias):
+def resolve_alias(server: str, name: str, alias: str) -> Resolved:
     try:
         get(f"{server}/api/2.0/mlflow/registered-models/get", name=name)
     except Missing:
@@ -63,16 +67,17 @@ def resolve_alias(server, name, alias):
     return resolve_version(server, name, answer["model_version"]["version"])
 
 
-def resolve_logged(server, _name, model_id):
+def resolve_logged(server: str, _name: str, model_id: str) -> Resolved:
     try:
         get(f"{server}/api/2.0/mlflow/logged-models/{model_id}")
     except Missing:
         raise Missing(f"no logged model {model_id!r}") from None
     url = f"{server}/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files"
-    return {"uri": f"models:/{model_id}", "id": model_id, "conda_yaml": environment_text(url, artifact_file_path="conda.yaml")}
+    text = environment_text(url, artifact_file_path="conda.yaml")
+    return {"uri": f"models:/{model_id}", "id": model_id, "conda_yaml": text}
 
 
-def resolve_run(server, name, run_id):
+def resolve_run(server: str, name: str, run_id: str) -> Resolved:
     """Return the logged model `name` of a run (MLflow 3 keeps a run's models as outputs of the run)."""
     try:
         run = json.loads(get(f"{server}/api/2.0/mlflow/runs/get", run_id=run_id))["run"]
@@ -86,7 +91,7 @@ def resolve_run(server, name, run_id):
     raise Missing(f"run {run_id!r} has no model {name!r}")
 
 
-def environment_text(url, **query):
+def environment_text(url: str, **query: str) -> str | None:
     """Return the text of a model's conda.yaml, or None when it has none."""
     try:
         return get(url, **query).decode()
@@ -99,10 +104,10 @@ def environment_text(url, **query):
 RESOLVERS = {"alias": resolve_alias, "version": resolve_version, "logged": resolve_logged, "run": resolve_run}
 
 
-def state_of(server, directory, name, wanted):
+def state_of(server: str, directory: Path, name: str, wanted: dict[str, str]) -> dict[str, object]:
     current = directory / name / "current"
     complete = (current / MARKER).is_file() and (current / "env" / MARKER).is_file()
-    state = {"current": os.path.basename(os.readlink(current)) if complete else None}
+    state: dict[str, object] = {"current": os.path.basename(os.readlink(current)) if complete else None}
     try:
         state["resolved"] = RESOLVERS[wanted["kind"]](server, wanted["name"], wanted["reference"])
     except Missing as error:
@@ -112,7 +117,7 @@ def state_of(server, directory, name, wanted):
     return state
 
 
-def main():
+def main() -> None:
     server, directory, wanted = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
     print(json.dumps({name: state_of(server, directory, name, model) for name, model in wanted.items()}))
 

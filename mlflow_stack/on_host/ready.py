@@ -15,6 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,7 +27,7 @@ class NotReady(Exception):
     """The service does not work (yet); the message says in what way."""
 
 
-def call(method, url, data=None, content_type="application/json"):
+def call(method: str, url: str, data: bytes | None = None, content_type: str = "application/json") -> bytes:
     """Return the body of a 2xx answer; raise NotReady for anything else, a server that is silent included."""
     request = urllib.request.Request(url, data=data, method=method, headers={"Content-Type": content_type})
     # An http_proxy of the environment must not stand between a host and its own service.
@@ -34,21 +35,21 @@ def call(method, url, data=None, content_type="application/json"):
     what = f"{method} {url}"
     try:
         with opener.open(request, timeout=CALL_TIMEOUT_S) as answer:
-            return answer.read()
+            return bytes(answer.read())
     except urllib.error.HTTPError as error:
         raise NotReady(f"{what}: HTTP {error.code}: {error.read(300).decode(errors='replace').strip()}") from None
     except OSError as error:
         raise NotReady(f"{what}: {getattr(error, 'reason', error)}") from None
 
 
-def check_tracking(url, artifacts):
+def check_tracking(url: str, artifacts: bool) -> None:
     call("GET", f"{url}/health")
     call("POST", f"{url}/api/2.0/mlflow/experiments/search", b'{"max_results": 1}')
     if artifacts:
         check_artifacts(f"{url}/api/2.0/mlflow-artifacts/artifacts/.mlflow-stack-probe-{os.getpid()}")
 
 
-def check_artifacts(url):
+def check_artifacts(url: str) -> None:
     content = os.urandom(1024)
     call("PUT", url, content, "application/octet-stream")
     returned = call("GET", url)
@@ -57,7 +58,7 @@ def check_artifacts(url):
         raise NotReady(f"GET {url}: an artifact of 1024 bytes came back as {len(returned)} other bytes")
 
 
-def check_model(url, example):
+def check_model(url: str, example: Path) -> None:
     call("GET", f"{url}/ping")
     if not example.is_file():
         return
@@ -66,7 +67,7 @@ def check_model(url, example):
         raise NotReady(f"POST {url}/invocations: no predictions in {str(answer)[:300]}")
 
 
-def wait_until(check, seconds):
+def wait_until(check: Callable[[], None], seconds: float) -> str | None:
     """Call `check` until it passes; return the reason when it has not within `seconds`."""
     end = time.monotonic() + seconds
     while True:
@@ -79,7 +80,7 @@ def wait_until(check, seconds):
         time.sleep(PAUSE_S)
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     kinds = parser.add_subparsers(dest="kind", required=True)
     tracking = kinds.add_parser("tracking")
@@ -93,7 +94,7 @@ def main():
     if urlsplit(url).scheme not in ("http", "https"):
         parser.error(f"{options.url}: expected an address that starts with http:// or https://")
 
-    def check():
+    def check() -> None:
         if options.kind == "tracking":
             check_tracking(url, options.artifacts and "READY_READ_ONLY" not in os.environ)
         else:

@@ -15,17 +15,18 @@ import time
 from pathlib import Path
 
 import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812  # the type, which psycopg2 spells in lower case
 
 LOCK_KEY = 0x6D6C666C6F77  # "mlflow"
 LOCK_TIMEOUT_S = 600
 
 
-def libpq_uri(uri):
+def libpq_uri(uri: str) -> str:
     """Return a SQLAlchemy URI as libpq reads it."""
     return uri.replace("postgresql+psycopg2://", "postgresql://", 1)
 
 
-def revision_of(connection):
+def revision_of(connection: Connection) -> str | None:
     """Return the alembic revision of the schema, or None when MLflow has made no tables yet."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass('alembic_version')")
@@ -33,10 +34,10 @@ def revision_of(connection):
             return None
         cursor.execute("SELECT version_num FROM alembic_version")
         row = cursor.fetchone()
-        return row[0] if row else None
+        return str(row[0]) if row else None
 
 
-def take_lock(connection):
+def take_lock(connection: Connection) -> None:
     """Wait for the advisory lock; it is released when the connection closes, also by a crash."""
     end = time.monotonic() + LOCK_TIMEOUT_S
     with connection.cursor() as cursor:
@@ -48,7 +49,7 @@ def take_lock(connection):
     sys.exit(f"another schema upgrade has held its lock for {LOCK_TIMEOUT_S} s; end it, then deploy again")
 
 
-def dump(uri, revision, directory):
+def dump(uri: str, revision: str, directory: str) -> Path:
     """Dump the database and read the dump to its end; return its path."""
     os.umask(0o077)
     path = Path(directory) / f"before-upgrade-from-{revision}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.dump"
@@ -60,7 +61,7 @@ def dump(uri, revision, directory):
     return path
 
 
-def upgrade(uri, target, mlflow, directory):
+def upgrade(uri: str, target: str, mlflow: str, directory: str) -> None:
     connection = psycopg2.connect(libpq_uri(uri), connect_timeout=20)
     connection.autocommit = True
     take_lock(connection)
@@ -75,7 +76,7 @@ def upgrade(uri, target, mlflow, directory):
         sys.exit(f"the schema is at revision {reached} after the upgrade, expected {target}")
 
 
-def main():
+def main() -> None:
     command, uri, *rest = sys.argv[1:]
     if command == "upgrade":
         upgrade(uri, *rest)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
-from pyinfra.api.operation import operation
 from pyinfra.api.command import StringCommand
+from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from mlflow_stack.domain.files import ManagedFile, write_command

@@ -6,8 +6,8 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from shlex import quote
 
-from pyinfra.api.operation import operation
 from pyinfra.api.command import StringCommand
+from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from mlflow_stack.facts.host import InstalledPackages, Layout
@@ -20,7 +20,8 @@ def packages(names: Sequence[str]) -> Generator[StringCommand, None, None]:
     pyinfra's apt.packages either never refreshes the package lists, which fails on a fresh host, or refreshes them
     again whenever they are older than a limit, which makes a second run a change. This one does it only to install.
     """
-    missing = sorted(set(names) - host.get_fact(InstalledPackages, packages=tuple(names)))
+    installed = host.get_fact(InstalledPackages, packages=tuple(names))
+    missing = [name for name in names if name not in installed]
     if not missing:
         host.noop(f"packages {', '.join(names)} are installed")
         return

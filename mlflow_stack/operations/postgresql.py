@@ -7,9 +7,9 @@ import hashlib
 from collections.abc import Generator, Sequence
 from shlex import quote
 
+from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
-from pyinfra.api.command import StringCommand
 from pyinfra.context import host
 
 from mlflow_stack.domain import postgresql as pg
@@ -53,7 +53,12 @@ def _has_loaded_its_files(state: PostgresqlState) -> bool:
 
 
 def _changed_files(
-    state: PostgresqlState, conf_dir: str, bin_dir: str, configuration: str, hba_lines: Sequence[str], ident_lines: Sequence[str]
+    state: PostgresqlState,
+    conf_dir: str,
+    bin_dir: str,
+    configuration: str,
+    hba_lines: Sequence[str],
+    ident_lines: Sequence[str],
 ) -> list[ManagedFile]:
     owner = {"owner": "postgres", "group": "postgres", "mode": "640"}
     files = []
@@ -79,7 +84,7 @@ def _apply_command(unit: str, port: int) -> str:
     psql = f"{PSQL} -p {port}"
     return (
         f"set -e; systemctl start {unit}; "
-        f"""bad=$(echo "SELECT 'line ' || line_number || ': ' || error FROM pg_hba_file_rules WHERE error IS NOT NULL" """
+        f"""bad=$(echo "SELECT 'line ' || line_number || ' ' || error FROM pg_hba_file_rules WHERE error > ''" """
         f"""| {psql}); if [ -n "$bad" ]; then echo "pg_hba.conf: $bad" >&2; exit 1; fi; """
         # The load time has to pass the files' whole second, or the next run would take them for newer.
         f"sleep 1.1; systemctl reload {unit}; sleep 0.5; "
@@ -90,9 +95,7 @@ def _apply_command(unit: str, port: int) -> str:
 
 
 @operation()
-def database(
-    conf_dir: str, unit: str, port: int, role: str, database: str, password: str | None = None
-) -> Commands:
+def database(conf_dir: str, unit: str, port: int, role: str, database: str, password: str | None = None) -> Commands:
     """Ensure that a role without special rights owns a UTF-8 database that no other role may connect to.
 
     Nothing is ever dropped. The role has exactly the rights named here: more are taken away, which pyinfra's

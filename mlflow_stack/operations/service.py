@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from shlex import quote
 
-from pyinfra.api.operation import operation
 from pyinfra.api.command import StringCommand
+from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from mlflow_stack.domain.service import gate_command, reasons_to_restart

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pyinfra.api.deploy import deploy
 
 from mlflow_stack.domain.conda import condarc
-from mlflow_stack.domain.environment import EnvironmentSpec
+from mlflow_stack.domain.environment import EnvironmentSpec, Toolchain
 from mlflow_stack.domain.survey import HostSurvey
 from mlflow_stack.operations import conda
-from mlflow_stack.settings import REPOSITORY, Settings
+from mlflow_stack.setting_types import REPOSITORY
+from mlflow_stack.settings import Settings
 
 
 def mlflow_environment(settings: Settings) -> EnvironmentSpec:
@@ -21,9 +22,14 @@ def mlflow_environment(settings: Settings) -> EnvironmentSpec:
     )
 
 
-def uv_lock() -> str:
-    """Return the hash-locked requirements file of uv."""
-    return (REPOSITORY / "locks" / "uv.txt").read_text()
+def toolchain(settings: Settings) -> Toolchain:
+    """Return what builds the environments of a host."""
+    return Toolchain(
+        conda_prefix=settings.conda.prefix,
+        program=settings.conda.package_installer,
+        uv_lock=(REPOSITORY / "locks" / "uv.txt").read_text(),
+        index_url=settings.conda.package_index_url,
+    )
 
 
 @deploy("Conda")
@@ -42,10 +48,7 @@ def deploy_conda(settings: Settings, survey: HostSurvey) -> None:
     conda.environment(
         name="Build the MLflow environment",
         spec=mlflow_environment(settings),
-        prefix=settings.conda.prefix,
-        installer=settings.conda.package_installer,
-        uv_lock=uv_lock(),
-        index_url=settings.conda.package_index_url,
+        toolchain=toolchain(settings),
     )
 
 

@@ -36,7 +36,7 @@ def preflight(host: Host) -> HostSurvey:
 
 
 def _survey_all(state: State) -> dict[str, HostSurvey]:
-    # Not pyinfra's get_facts: it waits for a place in the pool that this very call occupies. Threads are greenlets here.
+    # Not pyinfra's get_facts: it would wait for a place in the pool that this very call occupies.
     hosts = list(state.inventory.get_active_hosts())
     with ThreadPoolExecutor(max_workers=len(hosts)) as executor:
         surveys = dict(zip((host.name for host in hosts), executor.map(_survey, hosts), strict=True))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pyinfra.api.deploy import deploy
+from pyinfra.context import host
 
 from mlflow_stack.domain import layout
 from mlflow_stack.domain.files import ManagedFile
 from mlflow_stack.domain.tracking import environment_file
-from mlflow_stack.operations import files, mlflow, service
-from mlflow_stack.roles.conda import mlflow_environment, uv_lock
+from mlflow_stack.operations import files, models, service
+from mlflow_stack.roles.conda import mlflow_environment, toolchain
 from mlflow_stack.roles.tracking import VERIFY_UNIT
 from mlflow_stack.settings import ModelSettings, Settings
 from mlflow_stack.templates import render
@@ -19,30 +20,26 @@ UMBRELLA = "mlflow-production"
 @deploy("Production")
 def deploy_production(settings: Settings) -> None:
     """Ensure that each wanted model is served in its resolved version and predicts; with none, the umbrella runs."""
-    models = settings.production.models
+    wanted_models = settings.production.models
     files.managed(name="Write the units and configuration of mlflow-production", files=_files(settings))
-    service.only_instances(name="Stop models that are not listed", umbrella=UMBRELLA, wanted=tuple(models))
-    service.ready(
-        name="Run mlflow-production", unit=f"{UMBRELLA}.service", watched=[], check="true", timeout_s=0
-    )
-    for model, wanted in models.items():
+    service.only_instances(name="Stop models that are not listed", umbrella=UMBRELLA, wanted=tuple(wanted_models))
+    service.ready(name="Run mlflow-production", unit=f"{UMBRELLA}.service", watched=[], check="true", timeout_s=0)
+    # host.loop keeps the operations of several hosts with different models in order.
+    for model, wanted in host.loop(wanted_models.items()):  # type: ignore[no-untyped-call]  # pyinfra's own
         _deploy_model(settings, model, wanted)
 
 
 def _deploy_model(settings: Settings, model: str, wanted: ModelSettings) -> None:
     home = f"{layout.MODELS_DIR}/{model}"
-    mlflow.model_release(
+    models.release(
         name=f"Release model {model}",
         model=model,
         uri=wanted.uri,
         required=wanted.required,
         tracking_uri=settings.tracking_uri,
         client_environment=mlflow_environment(settings).path,
-        prefix=settings.conda.prefix,
         channels=tuple(settings.conda.channels),
-        installer=settings.conda.package_installer,
-        uv_lock=uv_lock(),
-        index_url=settings.conda.package_index_url,
+        toolchain=toolchain(settings),
         keep=settings.production.keep_releases,
     )
     url = f"http://{settings.production_address}:{wanted.port}"

@@ -23,8 +23,13 @@ VERIFY_UNIT = 'out=$(systemd-analyze verify "$new" 2>&1) && [ -z "$out" ] || { e
 def deploy_tracking(settings: Settings) -> None:
     """Ensure that the tracking server runs on the present schema and really works."""
     environment = mlflow_environment(settings)
+    ready = f"{settings.conda.prefix}/bin/python -I {layout.LIBEXEC_DIR}/ready.py tracking"
     credentials = _credentials(settings)
-    files.managed(name="Write the database password for mlflow-tracking", files=credentials, absent=_unused(credentials))
+    files.managed(
+        name="Write the database password for mlflow-tracking",
+        files=credentials,
+        absent=[] if credentials else [PASSFILE],
+    )
     mlflow.schema(
         name="Bring the database schema up to date",
         environment=environment.path,
@@ -50,7 +55,7 @@ def deploy_tracking(settings: Settings) -> None:
         name="Run mlflow-tracking and see it work",
         unit=UNIT,
         watched=[ENVIRONMENT_FILE, *(file.path for file in credentials)],
-        check=f"{settings.conda.prefix}/bin/python -I {layout.LIBEXEC_DIR}/ready.py tracking {settings.tracking_uri} --artifacts",
+        check=f"{ready} {settings.tracking_uri} --artifacts",
         timeout_s=settings.tracking.ready_timeout_s,
     )
 
@@ -79,7 +84,3 @@ def _credentials(settings: Settings) -> list[ManagedFile]:
         return []
     password = secret_store.resolve(settings.postgresql.password, "postgresql_password")
     return [ManagedFile(PASSFILE, pgpass(password), mode="600")]
-
-
-def _unused(credentials: list[ManagedFile]) -> list[str]:
-    return [] if credentials else [PASSFILE]

@@ -1,0 +1,116 @@
+"""Releases of models: what the registry says, downloaded and ready to be served."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from shlex import quote
+from typing import Any
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import OperationError
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from mlflow_stack.domain import layout
+from mlflow_stack.domain.environment import EnvironmentSpec, ModelEnvironmentError, Toolchain, model_environment
+from mlflow_stack.domain.files import ManagedFile, write_command
+from mlflow_stack.domain.model_uri import parse_model_uri
+from mlflow_stack.facts.conda import Environment
+from mlflow_stack.facts.mlflow import Models
+from mlflow_stack.operations.conda import build_environment
+
+Commands = Generator[StringCommand, None, None]
+
+
+@operation()
+def release(
+    model: str,
+    uri: str,
+    required: bool,
+    tracking_uri: str,
+    client_environment: str,
+    channels: tuple[str, ...],
+    toolchain: Toolchain,
+    keep: int,
+) -> Commands:
+    """Ensure that the version which `uri` resolves to now is downloaded, has its own environment, and is current.
+
+    A release is a directory: the model as the tracking server gave it, a link to its environment, and a marker. It is
+    made beside the one that is served and becomes `current` by the rename of a symbolic link. Nothing is downloaded
+    or installed when the server starts.
+    """
+    wanted = {model: vars(parse_model_uri(uri))}
+    python = f"{client_environment}/bin/python"
+    state = host.get_fact(Models, python=python, tracking_uri=tracking_uri, wanted=json.dumps(wanted)).get(model)
+    if state is None:
+        # Only a plan sees this: in a run the programs are installed by now.
+        yield StringCommand(
+            f"{python} -I {layout.LIBEXEC_DIR}/models.py {tracking_uri} {layout.MODELS_DIR} {quote(uri)}"
+        )
+        return
+    if "error" in state:
+        if state["missing"] and not required:
+            host.noop(f"{state['error']} yet; model {model} is skipped until there is")
+            return
+        raise OperationError(f"production_models[{model!r}]: {uri}: {state['error']}")
+    spec = release_environment(model, uri, state["resolved"], channels)
+    release_name = f"{state['resolved']['id']}-{spec.digest[:8]}"
+    if state["current"] == release_name:
+        host.noop(f"{uri} is {release_name}, which is served")
+        return
+    yield from _download(model, state["resolved"]["uri"], tracking_uri, client_environment)
+    built = host.get_fact(Environment, path=spec.path, tool=toolchain.uv_path)
+    if not built.complete:
+        yield from build_environment(spec, toolchain, built)
+    yield from _publish(model, release_name, spec, keep)
+
+
+def release_environment(model: str, uri: str, resolved: dict[str, Any], channels: tuple[str, ...]) -> EnvironmentSpec:
+    """Return the environment of a resolved model; raise OperationError when it brings none that can serve it."""
+    try:
+        if resolved["conda_yaml"] is None:
+            raise ModelEnvironmentError("it was logged without an environment (no conda.yaml)")
+        return model_environment(model, resolved["conda_yaml"], channels)
+    except ModelEnvironmentError as error:
+        raise OperationError(
+            f"production_models[{model!r}]: {uri}: {error}; log the model again with mlflow.<flavor>.log_model"
+        ) from None
+
+
+def _staging(model: str) -> str:
+    return f"{layout.MODELS_DIR}/.staging/{model}"
+
+
+def _download(model: str, uri: str, tracking_uri: str, client_environment: str) -> Commands:
+    """Yield the download by MLflow's own client, as the models' user: what a registry holds is not trusted by root."""
+    staging = _staging(model)
+    yield StringCommand(
+        f"rm -rf {staging} && install -d -m 700 -o {layout.PRODUCTION_USER} -g {layout.PRODUCTION_USER} {staging}"
+    )
+    variables = (
+        f"HOME={staging} MLFLOW_TRACKING_URI={quote(tracking_uri)} MLFLOW_DISABLE_TELEMETRY=true "
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR=false"
+    )
+    as_user = f"runuser -u {layout.PRODUCTION_USER} -- env {variables}"
+    download = f"mlflow artifacts download --artifact-uri {quote(uri)} --dst-path {staging}/model > /dev/null"
+    yield StringCommand(
+        f"cd {staging} && {as_user} {client_environment}/bin/{download} && test -f {staging}/model/MLmodel"
+    )
+
+
+def _publish(model: str, name: str, spec: EnvironmentSpec, keep: int) -> Commands:
+    """Yield the commands that make a staged model a release, make it current, and drop the oldest ones."""
+    staging, home = _staging(model), f"{layout.MODELS_DIR}/{model}"
+    target = f"{home}/releases/{name}"
+    marker = ManagedFile(f"{staging}/{layout.MARKER}", json.dumps({"release": name, "environment": spec.path}) + "\n")
+    yield StringCommand(
+        f"chown -R root: {staging} && chmod -R u=rwX,go=rX {staging} && ln -sfn {spec.path} {staging}/env"
+    )
+    yield StringCommand(write_command(marker), _stdin=marker.content)
+    yield StringCommand(
+        f"install -d -m 755 {home} {home}/releases && rm -rf {target} && mv -T {staging} {target} && "
+        f"ln -sfn releases/{name} {home}/.current && mv -fT {home}/.current {home}/current"
+    )
+    # The current release was touched last, so it is the newest and never among the removed.
+    yield StringCommand(f"touch {target} && cd {home}/releases && ls -1t | tail -n +{keep + 2} | xargs -r rm -rf --")

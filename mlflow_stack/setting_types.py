@@ -1,0 +1,91 @@
+"""Types of single settings: what one may be, and the words in which a bad one is refused.
+
+A validator's message completes a sentence that begins with the setting's name and ends with what was found.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from mlflow_stack.domain.model_uri import parse_model_uri
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def matches(pattern: str, expected: str) -> AfterValidator:
+    """Validate that a whole string matches `pattern`; `expected` completes "expected …"."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"expected {expected}")
+        return value
+
+    return AfterValidator(check)
+
+
+def address(value: str) -> str:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        raise ValueError('expected an IP address of the host, "127.0.0.1" or "0.0.0.0"') from None
+    return value
+
+
+def network(value: str) -> str:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError as error:
+        raise ValueError(f'expected a network like "10.0.0.0/24" ({error})') from None
+    return value
+
+
+def secret_reference(value: str) -> str:
+    if not re.fullmatch(r"generated|env:[A-Za-z_][A-Za-z0-9_]*|file:.+|cmd:.+", value):
+        # The value is left out of the message on purpose: it may be the secret itself.
+        raise ValueError('expected a reference: "generated", "env:NAME", "file:PATH" or "cmd:COMMAND"')
+    return value
+
+
+def database_uri(value: str) -> str:
+    if not value:
+        return value
+    if not value.startswith("postgresql+psycopg2://"):
+        raise ValueError(
+            "expected postgresql+psycopg2://USER@HOST:PORT/DATABASE; the driver must be named, because SQLAlchemy 2.1 "
+            "takes a bare postgresql:// for psycopg 3, which is not installed"
+        )
+    if re.match(r"[^/]+//[^/@]*:[^/@]*@", value):
+        raise ValueError("holds a password; leave it out of the URI and set postgresql_password to a reference")
+    return value
+
+
+def lock_exists(version: str) -> str:
+    known = sorted(path.stem.removeprefix("mlflow-py") for path in (REPOSITORY / "locks").glob("mlflow-py*.txt"))
+    if version not in known:
+        raise ValueError(f"no lock file for it; expected one of {', '.join(known)}, or run `make lock` for a new one")
+    return version
+
+
+def model_uri(value: str) -> str:
+    parse_model_uri(value)
+    return value
+
+
+Port = Annotated[int, Field(ge=1024, le=65535)]
+Positive = Annotated[int, Field(ge=1)]
+AbsolutePath = Annotated[
+    str, matches(r"(?!.*/\.\.?(/|$))(/[A-Za-z0-9._-]+){2,}", 'an absolute path below the top level, without ".."')
+]
+PgName = Annotated[str, matches(r"[a-z_][a-z0-9_]{0,62}", "a lower-case name of letters, digits and _")]
+HostName = Annotated[
+    str, matches(r"([A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?)?", "a host name or address, without a port")
+]
+HttpUrl = Annotated[str, matches(r"https?://[^\s'\"]+", "an address that starts with http:// or https://")]
+OptionalHttpUrl = Annotated[str, matches(r"(https?://[^\s'\"]+)?", "an address that starts with http:// or https://")]
+IpAddress = Annotated[str, AfterValidator(address)]
+ModelName = Annotated[str, matches(r"[a-z0-9][a-z0-9_-]{0,62}", "a unit name of lower-case letters, digits, - and _")]
