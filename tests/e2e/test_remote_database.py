@@ -1,0 +1,123 @@
+"""The database on a host of its own: TLS and a SCRAM password, which nobody sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import Host, Lab
+from lab.inventory import connection, settings
+from tests.e2e.conftest import NAME
+from tests.e2e.stack import Run, Stack
+
+PASSWORD = "canary: p@ss'word\\with$everything"
+
+
+class TwoHosts(Stack):
+    """The deployed host as tracking server, and a second host for its database."""
+
+    def __init__(self, host: Host, database: Host, directory: Path) -> None:
+        super().__init__(host, directory, production_models={})
+        self.database = database
+        password = directory / "password"
+        password.write_text(PASSWORD)
+        self.settings |= {
+            "postgresql_client_networks": [f"{host.address}/32"],
+            "postgresql_password": f"file:{password}",
+        }
+
+    def inventory(self, **overrides: object) -> Path:
+        shared = {**settings(self.host.lab), **self.settings, **overrides}
+        entries = [(host.name, {**connection(host), **shared}) for host in (self.host, self.database)]
+        path = self.directory / "inventory.py"
+        path.write_text(f"tracking = [{entries[0]!r}]\npostgresql = [{entries[1]!r}]\n")
+        return path
+
+    def psql(self, uri_options: str, password: str) -> str:
+        """Log in from the tracking host; return the answer or the last line of the refusal."""
+        uri = f"postgresql://mlflow_user@{self.database.address}/mlflow_db?{uri_options}"
+        command = f"PGPASSWORD={password!r} psql -X -A -t '{uri}' -c 'SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()'"
+        done = self.host.run(command.replace("\\\\", "\\"), check=False)
+        return (done.stdout or done.stderr).strip().splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def apart(lab: Lab, served: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TwoHosts, Run, Run]]:
+    """Two hosts after two runs."""
+    stack = TwoHosts(served.host, lab.up("db1"), tmp_path_factory.mktemp("apart"))
+    yield stack, stack.converge(), stack.converge()
+    lab.down("db1")
+
+
+def test_tracking_server_moves_to_the_database_of_another_host(apart: tuple[TwoHosts, Run, Run]) -> None:
+    stack, first, _ = apart
+
+    stack.train()
+
+    runs = stack.database.run("runuser -u postgres -- psql -A -t -d mlflow_db -c 'SELECT count(*) FROM runs'").stdout
+    assert "Tracking | Bring the database schema up to date" in first.changed
+    assert runs == "3\n"
+
+
+def test_second_run_over_two_hosts_changes_nothing(apart: tuple[TwoHosts, Run, Run]) -> None:
+    _, _, second = apart
+
+    assert second.changed == []
+
+
+def test_connections_of_the_server_are_encrypted(apart: tuple[TwoHosts, Run, Run]) -> None:
+    stack, _, _ = apart
+
+    query = "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'mlflow_user'"
+    answer = stack.database.run(f'runuser -u postgres -- psql -A -t -c "{query}"').stdout
+
+    assert answer == "t\n"
+
+
+def test_login_without_tls_or_with_a_wrong_password_is_refused(apart: tuple[TwoHosts, Run, Run]) -> None:
+    stack, _, _ = apart
+
+    plain = stack.psql("sslmode=disable", "wrong")
+    wrong = stack.psql("sslmode=require", "wrong")
+
+    assert plain.endswith(
+        f'FATAL:  no pg_hba.conf entry for host "{stack.host.address}", user "mlflow_user", database "mlflow_db", no encryption'
+    )
+    assert wrong.endswith('FATAL:  password authentication failed for user "mlflow_user"')
+
+
+def test_password_is_only_where_root_alone_can_read_it(apart: tuple[TwoHosts, Run, Run]) -> None:
+    stack, first, second = apart
+
+    places = "/etc /opt/mlflow/libexec /var/log /tmp /run/systemd/system"
+    found = {
+        host.name: host.run(f"grep -rlaF 'canary' {places} 2>/dev/null; true").stdout.split()
+        for host in (stack.host, stack.database)
+    }
+    shown = stack.host.run("systemctl show mlflow-tracking; ps axeww", user="deploy").stdout
+    mode = stack.host.run("stat -c '%a %U' /etc/mlflow/credentials /etc/mlflow/credentials/pgpass").stdout
+    journals = [
+        host.run("journalctl --no-pager | grep -c canary || true").stdout for host in (stack.host, stack.database)
+    ]
+
+    assert found == {NAME: ["/etc/mlflow/credentials/pgpass"], "db1": []}
+    assert mode == "700 root\n600 root\n"
+    assert "canary" not in shown + first.output + second.output
+    assert journals == ["0\n", "0\n"]
+
+
+def test_changed_password_is_rotated_by_one_run(apart: tuple[TwoHosts, Run, Run]) -> None:
+    stack, _, _ = apart
+    (stack.directory / "password").write_text("another one")
+
+    run = stack.converge()
+
+    assert run.changed == [
+        "PostgreSQL | Create role mlflow_user and database mlflow_db",
+        "Tracking | Write the database password for mlflow-tracking",
+        "Tracking | Run mlflow-tracking and see it work",
+    ]
+    assert stack.psql("sslmode=require", "another one") == "t"
+    assert stack.converge().changed == []
