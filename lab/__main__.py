@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import subprocess
 import sys
@@ -33,13 +34,13 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    many = {"dest": "names", "metavar": "NAME", "nargs": "*"}
 
     up = commands.add_parser("up", help=f"start hosts (default: {DEFAULT_HOST}); those that run stay as they are")
     up.add_argument("--release", default="bookworm", help="Debian release of new hosts (default: %(default)s)")
     up.add_argument("--layer", action="append", default=[], help="start new hosts as clones of this snapshot")
-    up.add_argument(**many)  # type: ignore[arg-type]
-    commands.add_parser("down", help="remove hosts; no names: the whole lab").add_argument(**many)  # type: ignore[arg-type]
+    up.add_argument("names", metavar="NAME", nargs="*")
+    down = commands.add_parser("down", help="remove hosts; no names: the whole lab")
+    down.add_argument("names", metavar="NAME", nargs="*")
     commands.add_parser("status", help="list the hosts")
     commands.add_parser("inventory", help="print a pyinfra inventory file of the hosts")
 
@@ -65,6 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser().parse_args(arguments)
     lab = find()
     try:
+        if os.geteuid():
+            lab.ensure()  # names every reason, root among them
         return _do(lab, asked)
     except LabError as problem:
         print(f"lab: {problem}", file=sys.stderr)

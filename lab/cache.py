@@ -73,9 +73,9 @@ class Cache:
     def _fetch(self, url: str, path: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         draft = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
-        request = urllib.request.Request(url, headers={"User-Agent": "mlflow-stack-lab", "Accept": "text/html, */*"})  # noqa: S310
+        request = urllib.request.Request(url, headers={"User-Agent": "mlflow-stack-lab", "Accept": "text/html, */*"})
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer, draft.open("wb") as file:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer, draft.open("wb") as file:
                 self._copy(answer, file)
             draft.replace(path)
         finally:

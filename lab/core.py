@@ -90,7 +90,7 @@ class Lab:
         its disk in memory if `ram` and 4 GiB are free. The first use of a release builds its image: a minute or two.
         Raises LabUnavailable, and LabError with the console's end if the host does not come up.
         """
-        if not self.network.is_up:
+        if os.geteuid() or not self.network.is_up:
             self.ensure()
         with self.store.locked():
             self._serve()

@@ -7,11 +7,11 @@ class LabError(RuntimeError):
     """The lab could not do what was asked; the message says where to look."""
 
 
-class LabUnavailable(LabError):  # noqa: N818 (what is the matter, not that something is)
+class LabUnavailable(LabError):
     """This machine can not run a lab, or the lab asked for is not up; the message holds every reason."""
 
 
-class CommandFailed(LabError):  # noqa: N818
+class CommandFailed(LabError):
     """A command on a host, or a program of this machine, failed or took too long.
 
     `returncode` is None after a timeout, and 255 when SSH itself failed.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from .core import DEFAULT_ID, DEFAULT_NETWORK, Lab
@@ -43,8 +44,24 @@ def hosts(lab: Lab | str | None = None) -> list[tuple[str, dict[str, Any]]]:
         lab = find(lab)
     found = [(host.name, {**connection(host), **settings(lab)}) for host in lab.hosts()]
     if not found:
-        raise LabUnavailable("the lab is not up: run `make lab` first, or put your own hosts into inventory.py")
+        raise _not_up()
     return found
+
+
+def _not_up() -> LabUnavailable:
+    """Within pyinfra an error of pyinfra too, which its command line prints as a sentence, without traceback.
+
+    Elsewhere pyinfra is not imported for it: the lab needs the standard library only.
+    """
+    message = "the lab is not up: run `make lab` first, or put your own hosts into inventory.py"
+    if "pyinfra" not in sys.modules:
+        return LabUnavailable(message)
+    from pyinfra.api.exceptions import InventoryError  # noqa: PLC0415
+
+    class LabDown(LabUnavailable, InventoryError):
+        pass
+
+    return LabDown(message)
 
 
 def as_file(lab: Lab) -> str:

@@ -50,7 +50,10 @@ class Network:
         run("ip", "link", "set", self.bridge, "up")
 
     def down(self) -> None:
-        """Ensure that nothing of this network is left; namespaces of hosts included."""
+        """Ensure that nothing of this network is left; namespaces of hosts included.
+
+        The directory /run/netns, where iproute2 keeps all namespaces of a machine, stays.
+        """
         for namespace in self.namespaces():
             run("ip", "netns", "del", namespace, check=False)
         for link in Path("/sys/class/net").glob(f"{self.lab_id}-*"):

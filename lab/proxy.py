@@ -42,7 +42,7 @@ _PORTAL = b"<!DOCTYPE html><title>Sign in</title><p>Please sign in to use this n
 HTML, BINARY = "text/html; charset=utf-8", "application/octet-stream"
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """The request is for nothing that this proxy serves."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 from . import cgroups, sources
@@ -28,9 +27,9 @@ PROBES = {
     "bridges and veth pairs (kernel modules bridge, veth)": (
         "unshare --net sh -c 'ip link add probe0 type bridge && ip link add probe1 type veth peer name probe2'"
     ),
-    "overlay file systems below /var/tmp (kernel module overlay; not inside another overlay)": (
-        "cd {directory} && mkdir l u w m && "
-        "unshare --mount mount -t overlay overlay -o lowerdir=l,upperdir=u,workdir=w m"
+    "overlay file systems (kernel module overlay)": (
+        "unshare --mount sh -c 'mount -t tmpfs tmpfs /mnt && cd /mnt && mkdir l u w m &&"
+        " mount -t overlay overlay -o lowerdir=l,upperdir=u,workdir=w m'"
     ),
     "time namespaces (Linux 5.6, CONFIG_TIME_NS)": "unshare --time true",
 }
@@ -59,11 +58,10 @@ def _kernel() -> list[str]:
     unified = cgroups.own().get(cgroups.UNIFIED)
     if not unified or not list(Path(unified).glob("cgroup.controllers")):
         reasons.append("no cgroup v2 hierarchy at /sys/fs/cgroup or /sys/fs/cgroup/unified: mount one")
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
-        for feature, probe in PROBES.items():
-            tried = run("sh", "-c", probe.format(directory=directory), check=False)
-            if tried.returncode:
-                reasons.append(f"no {feature}: {tried.stderr.strip()}")
+    for feature, probe in PROBES.items():
+        tried = run("sh", "-c", probe, check=False)
+        if tried.returncode:
+            reasons.append(f"no {feature}: {tried.stderr.strip()}")
     return reasons
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import sys
@@ -16,6 +17,7 @@ print(create_command("download").parser.get_default_values().index_url)
 """
 
 
+@functools.cache  # asking takes half a second
 def apt_repositories() -> list[str]:
     """The repositories of this machine's apt sources, whatever their format; LAB_MIRROR, if set, comes first.
 
@@ -34,6 +36,7 @@ def debian_mirror() -> str | None:
     return os.environ.get("LAB_MIRROR", "").rstrip("/") or next(named, None)
 
 
+@functools.cache
 def pip_index() -> str | None:
     """The package index that pip uses on this machine; None if no Python here has a pip."""
     for python in (sys.executable, "python3"):

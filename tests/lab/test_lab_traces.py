@@ -111,8 +111,9 @@ def test_directory_of_somebody_else_is_neither_used_nor_removed(
     assert os.listdir(tmp_path) == ["thesis"]
 
 
-def test_refusal_names_the_reason_without_root() -> None:
-    program = "import os, sys; from lab.__main__ import main; os.setuid(65534); sys.exit(main(['up']))"
+@pytest.mark.parametrize("verb", ["up", "status", "down"])
+def test_refusal_names_the_reason_without_root(verb: str) -> None:
+    program = f"import os, sys; from lab.__main__ import main; os.setuid(65534); sys.exit(main(['{verb}']))"
 
     refused = subprocess.run([sys.executable, "-c", program], check=False, text=True, capture_output=True, cwd=ROOT)
 

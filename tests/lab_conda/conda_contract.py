@@ -72,9 +72,11 @@ class Conda:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """This process's variables, less those that conda would read."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("CONDA", "LAB_CONDA", "PYTHON"))}
-    return {**{key: value for key, value in kept.items() if key not in CI_VARIABLES}, "HOME": str(home)}
+    """This process's variables, less those that conda would read, and with a home of the test's own."""
+    dropped = ("CONDA", "LAB_CONDA", "PYTHON")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped) and key not in CI_VARIABLES}
+    pip_configuration = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return {**kept, "HOME": str(home), "XDG_CONFIG_HOME": pip_configuration}
 
 
 def run_installer(

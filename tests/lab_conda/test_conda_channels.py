@@ -88,7 +88,7 @@ def test_override_channels_alone_passes_by_guarded_defaults(conda: Conda, guarde
         ("allowlist_channels: [other]", "ChannelNotAllowed", "Channel not included in allowlist"),
     ],
 )
-def test_lists_of_channels_are_enforced(  # noqa: PLR0917 - fixtures and parameters
+def test_lists_of_channels_are_enforced(
     conda: Conda, site: Site, tmp_path: Path, rule: str, name: str, warning: str
 ) -> None:
     conda.configure(rule)

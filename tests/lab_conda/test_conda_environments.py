@@ -39,7 +39,7 @@ def test_the_python_of_an_environment_stands_on_its_own(env: Path) -> None:
 
 def test_the_bytecode_of_the_standard_library_is_there_and_valid(env: Path) -> None:
     source = env / "lib/python3.12/asyncio/__init__.py"
-    command = [env / "bin/python", "-B", "-v", "-c", "import asyncio"]
+    command = [str(env / "bin/python"), "-B", "-v", "-c", "import asyncio"]
 
     told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stderr
 

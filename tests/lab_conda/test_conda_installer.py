@@ -116,7 +116,7 @@ def test_a_prefix_with_a_space_is_refused(site: Site, tmp_path: Path, home: Path
         ("-s", "no\n", 2, ">>> The license agreement wasn't approved, aborting installation."),
     ],
 )
-def test_other_refusals_have_the_real_statuses(  # noqa: PLR0917 - fixtures and parameters
+def test_other_refusals_have_the_real_statuses(
     site: Site, prefix: Path, home: Path, option: str, stdin: str, status: int, last_line: str
 ) -> None:
     done = run_installer(site.installer, option, "-p", prefix, home=home, stdin=stdin)

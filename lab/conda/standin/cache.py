@@ -106,7 +106,7 @@ def _download(record: Record, config: Config) -> Path:
 def _receive(url: str, target: Path) -> dict[str, str]:
     digests: dict[str, Any] = {"md5": hashlib.md5(usedforsecurity=False), "sha256": hashlib.sha256()}
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response, target.open("wb") as file:  # noqa: S310
+        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response, target.open("wb") as file:
             while chunk := response.read(_CHUNK):
                 file.write(chunk)
                 file.flush()

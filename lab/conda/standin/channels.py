@@ -50,7 +50,7 @@ def _expand(name: str, config: Config) -> list[str]:
 def fetch(url: str) -> bytes:
     """The content at an address; raises CondaError(CondaHTTPError)."""
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310 - file:// channels exist
+        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
             return bytes(response.read())
     except urllib.error.HTTPError as error:
         status = f"HTTP {error.code} {error.reason.upper()}"

@@ -12,5 +12,5 @@ class CondaError(Exception):
         self.details = details
 
 
-class CondaSystemExit(Exception):  # noqa: N818 - conda's own name for it
+class CondaSystemExit(Exception):
     """Stopping by request; conda exits 0 then, even though it has done nothing."""
