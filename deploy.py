@@ -1,6 +1,6 @@
 """What ends up on which host, in order. `pyinfra inventory.py deploy.py --dry` shows what a run would change."""
 
-from pyinfra import host
+from pyinfra import config, host
 
 from mlflow_stack.inventory_check import load
 from mlflow_stack.roles.base import deploy_base
@@ -9,6 +9,9 @@ from mlflow_stack.roles.postgresql import deploy_postgresql
 from mlflow_stack.roles.preflight import preflight
 from mlflow_stack.roles.production import deploy_production
 from mlflow_stack.roles.tracking import deploy_tracking
+
+# How the commands of this run are known on the hosts (config.py); pyinfra 3.10 forgets it when it loads this file.
+config.ENV = host.state.config.ENV
 
 # Both look at all hosts, and stop the run before any host is changed.
 settings = load(host)

@@ -2,14 +2,18 @@
 
 Layers, each of which imports only from those below it (tests/unit/test_layers.py):
 
-    deploy.py       the story: which role goes on which host, in order
-    roles/          one @deploy per role: what ends up on a host
-    operations/     one resource each, idempotent: validate, read one fact, compare, yield commands
-    facts/          one fact reads one whole subsystem in one round trip, and is never wrong on a fresh host
-    settings.py     group_data and inventory, typed and cross-checked; the only reader of host.data
-    secret_store.py references to secrets, resolved where pyinfra runs
-    platforms.py    the only place that knows distributions
-    domain/         pure functions: parse, compare, render commands, SQL and files
+    deploy.py           the story: which role goes on which host, in order
+    roles/              one @deploy per role: what ends up on a host
+    inventory_check.py  the settings of all hosts, checked before any is touched; the only reader of host.data
+    running.py          how a run names itself on the hosts, and what it says about one that it can't reach
+    operations/         one resource each, idempotent: validate, read one fact, compare, yield commands
+    facts/              one fact reads one whole subsystem in one round trip, and is never wrong on a fresh host
+    templates.py        the files of templates/, filled in
+    settings.py         the settings of one host, typed, and what follows from them
+    setting_types.py    what a single setting may be, and the words in which a bad one is refused
+    secret_store.py     references to secrets, resolved where pyinfra runs
+    domain/             pure functions: parse, compare, render commands, SQL and files
+    platforms.py        the only place that knows distributions
 
 `on_host/` holds small standard-library programs that are installed on hosts. One word per role everywhere:
 

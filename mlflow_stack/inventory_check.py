@@ -15,7 +15,8 @@ from pyinfra.api.exceptions import DeployError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from mlflow_stack.settings import ROLES, Settings, role_models, setting_names, split_by_role
+from mlflow_stack.setting_types import without_password
+from mlflow_stack.settings import ROLES, ModelSettings, Settings, setting_names, split_by_role
 
 _LOOPBACK = ("127.0.0.1", "::1")
 _lock = threading.Lock()
@@ -53,15 +54,16 @@ def check_inventory(entries: Iterable[HostEntry], empty_groups: Iterable[str] = 
     for group in empty_groups:
         problems[f"group {group!r} has no hosts; list them in the inventory, or remove the group"] = []
     for entry in entries:
-        settings, found = _check_host(entry, entries)
-        for problem in found:
+        found, wrong = _check_host(entry, entries)
+        for problem in wrong:
             problems.setdefault(problem, []).append(entry.name)
-        if settings:
-            checked[entry.name] = settings
-    for entry in entries:
-        if entry.name in checked:
-            for problem in _contradictions(checked[entry.name], checked):
-                problems.setdefault(problem, []).append(entry.name)
+        if found:
+            checked[entry.name] = found
+    for name, settings in checked.items():
+        # What one host needs of another can be judged only when all of them are known.
+        needs = _contradictions(settings, checked) if len(checked) == len(entries) else []
+        for problem in _shared_ports(settings) + needs:
+            problems.setdefault(problem, []).append(name)
     if problems:
         raise DeployError(_report(problems, [entry.name for entry in entries]))
     return checked
@@ -80,7 +82,9 @@ def _check_host(entry: HostEntry, entries: list[HostEntry]) -> tuple[Settings | 
             tracking_host=_address_of("tracking", entries, "tracking_public_name"),
         )
     except ValidationError as error:
-        return None, problems + [_describe(detail) for detail in error.errors()]
+        details = error.errors()
+        absent = [detail for detail in details if detail["type"] == "missing" and len(detail["loc"]) == 2]
+        return None, problems + _absent(absent) + [_describe(detail) for detail in details if detail not in absent]
     return settings, problems
 
 
@@ -102,34 +106,45 @@ def _unknown_settings(entry: HostEntry) -> list[str]:
     return problems
 
 
+def _absent(details: list[ErrorDetails]) -> list[str]:
+    """Return one problem for all settings that have no value: that is group_data/ not being read."""
+    if not details:
+        return []
+    first = "_".join(str(part) for part in details[0]["loc"])
+    more = f" and {len(details) - 1} more" if len(details) > 1 else ""
+    return [f"{first}{more}: required, but not set; run pyinfra in the directory that holds group_data/all.py"]
+
+
 def _describe(detail: ErrorDetails) -> str:
     role, *path = detail["loc"]
     if not path and detail["type"] == "value_error":  # a model validator, which names its settings itself
         return detail["msg"].removeprefix("Value error, ")
     name = f"{role}_{path[0]}" + "".join(f"[{part!r}]" for part in path[1:] if part != "[key]")
     if detail["type"] == "missing":
-        if len(path) > 1:
-            return f"{name}: required, but not given"
-        return f"{name}: required, but not set; run pyinfra in the directory that holds group_data/all.py"
+        return f"{name}: required, but not given"
     if detail["type"] == "extra_forbidden":
-        known = (
-            list(role_models()["production"].model_fields) if len(path) < 2 else ["uri", "port", "workers", "required"]
-        )
+        known = list(ModelSettings.model_fields)
         near = difflib.get_close_matches(str(path[-1]), known, n=1)
         return f"{name}: unknown setting; " + (f"did you mean {near[0]!r}?" if near else f"expected {', '.join(known)}")
     message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "model_type":
+        message = f"expected a dictionary with the keys {', '.join(ModelSettings.model_fields)}"
     message = message[0].lower() + message[1:]
     found = "" if str(path[0]) == "password" or repr(detail["input"]) in message else f"; found {detail['input']!r}"
-    return f"{name}: {message}{found}"
+    return f"{name}: {message}{without_password(found)}"
 
 
-def _contradictions(settings: Settings, hosts: Mapping[str, Settings]) -> list[str]:
-    """Return what is wrong between settings that are each right by themselves."""
-    problems = [
+def _shared_ports(settings: Settings) -> list[str]:
+    return [
         f"port {port} is claimed twice, by {' and '.join(names)}; give each its own"
         for port, names in settings.ports().items()
         if len(names) > 1
     ]
+
+
+def _contradictions(settings: Settings, hosts: Mapping[str, Settings]) -> list[str]:
+    """Return what is wrong between settings that are each right by themselves."""
+    problems = []
     if "tracking" in settings.groups:
         problems += _database_contradictions(settings, hosts)
     if "production" in settings.groups and not settings.production.tracking_uri and "tracking" not in settings.groups:
@@ -184,4 +199,6 @@ def _entries(state: State) -> list[HostEntry]:
 
 
 def _empty_groups(state: State) -> list[str]:
-    return [role for role in ROLES if role in state.inventory.groups and not state.inventory.groups[role]]
+    # pyinfra forgets a group without hosts, but not that there was data for it.
+    inventory = state.inventory
+    return [role for role in ROLES if role in inventory.group_data and not inventory.groups.get(role)]

@@ -23,7 +23,8 @@ def resolve(reference: str, setting: str, store: Path = STORE) -> str:
     readers = {"generated": _generated, "env": _environment, "file": _file, "cmd": _command}
     secret = readers[kind](argument, store / setting).strip("\n")
     if not secret:
-        raise DeployError(f"{setting}: {reference} is empty; expected the secret there")
+        where = store / setting if kind == "generated" else reference
+        raise DeployError(f"{setting}: {where} is empty; expected the secret there")
     return secret
 
 
@@ -53,7 +54,10 @@ def _file(name: str, path: Path) -> str:
 def _command(command: str, path: Path) -> str:
     # The operator's own command line, with pipes if they like: that is what the setting is.
     argv = ["sh", "-c", command]
-    result = subprocess.run(argv, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False)
+    try:
+        result = subprocess.run(argv, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise DeployError(f"{path.name}: the command {command!r} did not end within {COMMAND_TIMEOUT_S} s") from None
     if result.returncode:
         raise DeployError(f"{path.name}: the command {command!r} exited with status {result.returncode}")
     return result.stdout

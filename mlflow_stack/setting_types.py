@@ -59,9 +59,14 @@ def database_uri(value: str) -> str:
             "expected postgresql+psycopg2://USER@HOST:PORT/DATABASE; the driver must be named, because SQLAlchemy 2.1 "
             "takes a bare postgresql:// for psycopg 3, which is not installed"
         )
-    if re.match(r"[^/]+//[^/@]*:[^/@]*@", value):
+    if without_password(value) != value:
         raise ValueError("holds a password; leave it out of the URI and set postgresql_password to a reference")
     return value
+
+
+def without_password(text: str) -> str:
+    """Return a text in which the passwords of URIs are masked: //USER:PASSWORD@ as SQLAlchemy splits it, password=…"""
+    return re.sub(r"(?<=[?&]password=)[^&'\"]+", "***", re.sub(r"(//[^:/]*:)[^@]*@", r"\1***@", text))
 
 
 def lock_exists(version: str) -> str:

@@ -98,7 +98,9 @@ def install_command(spec: EnvironmentSpec, toolchain: Toolchain) -> str:
         return f"{_as_builder(spec)}{python} -I -m pip install {options} {source}"
     # Hard links to the cache save time and disk, but would hand root's files to another builder.
     link_mode = "hardlink" if spec.builder == "root" else "copy"
-    variables = f"UV_CACHE_DIR={layout.CACHE_DIR}/uv-{spec.builder} UV_LINK_MODE={link_mode} UV_PYTHON_DOWNLOADS=never"
+    cache = f"{layout.CACHE_DIR}/uv-{spec.builder}"
+    # TMPDIR: uv leaves a lock file that everybody may write in it, and /tmp is everybody's.
+    variables = f"UV_CACHE_DIR={cache} TMPDIR={cache} UV_LINK_MODE={link_mode} UV_PYTHON_DOWNLOADS=never"
     return f"{_as_builder(spec)}env {variables} {toolchain.uv_path} pip install -q --python {python} {source}"
 
 
@@ -129,10 +131,10 @@ def model_environment(name: str, conda_yaml: str, channels: tuple[str, ...]) -> 
     try:
         document: Any = yaml.safe_load(conda_yaml)
         dependencies = list(document["dependencies"])
+        pip = [str(line) for item in dependencies if isinstance(item, dict) for line in item.get("pip", [])]
     except (yaml.YAMLError, TypeError, KeyError) as error:
         raise ModelEnvironmentError(f"its conda.yaml can't be read ({type(error).__name__})") from None
     conda = tuple(str(item) for item in dependencies if not isinstance(item, dict))
-    pip = [str(line) for item in dependencies if isinstance(item, dict) for line in item.get("pip", [])]
     if not any(re.match(r"python\b", package) for package in conda):
         raise ModelEnvironmentError("its conda.yaml names no python version")
     if not any(re.match(r"mlflow\b", line) for line in pip):

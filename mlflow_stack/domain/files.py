@@ -7,7 +7,8 @@ import posixpath
 from dataclasses import dataclass, field
 from shlex import quote
 
-TEMPORARY = ".mlflow-stack"
+# Not the beginning of any other name of ours (layout.MARKER): what is called so is removed.
+TEMPORARY = ".mlflow-stack-new"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from mlflow_stack import platforms
 from mlflow_stack.domain import layout
 
+# Marks every process of a run on a host, with who runs it (running.py). A run whose pyinfra was killed leaves its last
+# command running: sshd does not end what it started. The next run has to wait for that, or both write the same files.
+RUN_VARIABLE = "MLFLOW_STACK_RUN"
+
 # Prints KEY=VALUE lines. It runs without sudo and asks for it itself, so that a sudo that wants a password is a
 # sentence and not a failed fact; `sudo -n` never waits for one. ss names a port's owner only to root.
 SURVEY_SCRIPT = r"""
@@ -36,6 +40,11 @@ for u in /etc/systemd/system/mlflow*.service /lib/systemd/system/mlflow*.service
   [ -f "$u" ] && { grep -q 'MLflow Stack' "$u" && echo "own_unit=$u" || echo "foreign_unit=$u"; }
 done
 for u in mlflow mlflow-model; do getent passwd "$u" | sed 's/^/passwd=/'; done
+$root grep -lsz '^MLFLOW_STACK_RUN=' /proc/[0-9]*/environ | while IFS=/ read -r _ _ pid _; do
+  run=$($root cat "/proc/$pid/environ" 2>/dev/null | tr '\0' '\n' | sed -n 's/^MLFLOW_STACK_RUN=//p')
+  [ "${run:-$MLFLOW_STACK_RUN}" = "$MLFLOW_STACK_RUN" ] ||
+    echo "other_run=$run $pid $(tr '\0' ' ' < "/proc/$pid/cmdline")"
+done
 true
 """
 
@@ -52,6 +61,15 @@ class Listener:
     program: str
     pid: int
     unit: str
+
+
+@dataclass(frozen=True)
+class OtherRun:
+    """A process that another run of pyinfra started and that has not ended: who runs it, its id and command line."""
+
+    run: str
+    pid: int
+    command: str
 
 
 @dataclass(frozen=True)
@@ -72,6 +90,7 @@ class HostSurvey:
     clusters: tuple[str, ...] = ()
     foreign_units: tuple[str, ...] = ()
     accounts: Mapping[str, str] | None = None
+    other_runs: tuple[OtherRun, ...] = ()
 
     @property
     def platform(self) -> platforms.Platform:
@@ -106,7 +125,13 @@ def parse_survey(lines: Sequence[str]) -> HostSurvey:
         clusters=tuple(values.get("cluster", [])),
         foreign_units=tuple(values.get("foreign_unit", [])),
         accounts={entry.split(":")[0]: entry for entry in values.get("passwd", [])},
+        other_runs=tuple(map(_parse_other_run, values.get("other_run", []))),
     )
+
+
+def _parse_other_run(line: str) -> OtherRun:
+    run, pid, command = line.split(" ", 2)
+    return OtherRun(run, int(pid), command.strip())
 
 
 def _parse_listener(line: str) -> Listener | None:
@@ -146,9 +171,17 @@ def obstacles(survey: HostSurvey, needs: Needs) -> list[str]:
         found = survey.title or "an unknown system without /etc/os-release"
         return [f"{found} is not supported; expected {platforms.supported()}"]
     return [
+        *_other_run_obstacles(survey),
         *_machine_obstacles(survey, needs),
         *_port_obstacles(survey, needs),
         *_foreign_obstacles(survey, needs),
+    ]
+
+
+def _other_run_obstacles(survey: HostSurvey) -> list[str]:
+    return [
+        f"another run ({first.run}) is still at work: {first.command[:160]} (pid {first.pid}); wait until it has ended"
+        for first in survey.other_runs[:1]
     ]
 
 
@@ -183,7 +216,7 @@ def _port_obstacles(survey: HostSurvey, needs: Needs) -> list[str]:
         if claims and not listener.unit.startswith(OWN_UNITS[claims[0].split("_")[0]]):
             holder = f"{listener.program} (pid {listener.pid})" if listener.program else "another process"
             problems.append(f"port {listener.port} is held by {holder}; stop it, or change {claims[0]}")
-    return problems
+    return list(dict.fromkeys(problems))  # one process listens on IPv4 and IPv6
 
 
 def _foreign_obstacles(survey: HostSurvey, needs: Needs) -> list[str]:

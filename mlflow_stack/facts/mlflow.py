@@ -16,10 +16,12 @@ from mlflow_stack.domain.tracking import as_tracking_user
 
 @dataclass(frozen=True)
 class SchemaState:
-    """`revision` of the database, None when it has no MLflow tables; `error`: why it can't be read, "" when it can."""
+    """`revision` of the database, None when it has no MLflow tables; `known`: this MLflow has it among its migrations;
+    `error`: why it can't be read, "" when it can."""
 
     revision: str | None = None
-    error: str = "not read"
+    error: str = "its state can't be read"
+    known: bool = True
 
 
 class Schema(FactBase[SchemaState]):
@@ -33,7 +35,7 @@ class Schema(FactBase[SchemaState]):
 
     def process(self, output: list[str]) -> SchemaState:
         answer = json.loads(output[-1])
-        return SchemaState(answer.get("revision"), answer.get("error", ""))
+        return SchemaState(answer.get("revision"), answer.get("error", ""), answer.get("known", True))
 
 
 class Models(FactBase[dict[str, Any]]):

@@ -8,6 +8,7 @@ A registry alias is resolved here, when deploying, and never when a server start
 """
 
 import hashlib
+import http.client
 import json
 import os
 import sys
@@ -15,6 +16,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 CALL_TIMEOUT_S = 20
 MARKER = ".mlflow-stack.json"  # as in mlflow_stack/domain/layout.py
@@ -38,11 +40,21 @@ def get(url: str, **query: str) -> bytes:
         if error.code == 404 or "RESOURCE_DOES_NOT_EXIST" in body or "INVALID_PARAMETER_VALUE" in body:
             raise Missing(body) from None
         raise OSError(f"HTTP {error.code}: {body[:200]}") from None
+    except http.client.HTTPException as error:
+        raise OSError(f"the answer broke off: {error}") from None
+
+
+def get_json(url: str, **query: str) -> Any:
+    """Return the JSON that a GET answers with."""
+    try:
+        return json.loads(get(url, **query))
+    except ValueError:
+        raise OSError(f"{url} did not answer with JSON; is this an MLflow tracking server?") from None
 
 
 def resolve_version(server: str, name: str, version: str) -> Resolved:
     try:
-        answer = json.loads(get(f"{server}/api/2.0/mlflow/model-versions/get", name=name, version=version))
+        answer = get_json(f"{server}/api/2.0/mlflow/model-versions/get", name=name, version=version)
     except Missing:
         raise Missing(f"model {name!r} has no version {version}") from None
     # A registered model that is deleted and made anew counts its versions from 1 again.
@@ -61,7 +73,7 @@ def resolve_alias(server: str, name: str, alias: str) -> Resolved:
     except Missing:
         raise Missing(f"no model {name!r} is registered") from None
     try:
-        answer = json.loads(get(f"{server}/api/2.0/mlflow/registered-models/alias", name=name, alias=alias))
+        answer = get_json(f"{server}/api/2.0/mlflow/registered-models/alias", name=name, alias=alias)
     except Missing:
         raise Missing(f"model {name!r} has no alias {alias!r}") from None
     return resolve_version(server, name, answer["model_version"]["version"])
@@ -80,12 +92,12 @@ def resolve_logged(server: str, _name: str, model_id: str) -> Resolved:
 def resolve_run(server: str, name: str, run_id: str) -> Resolved:
     """Return the logged model `name` of a run (MLflow 3 keeps a run's models as outputs of the run)."""
     try:
-        run = json.loads(get(f"{server}/api/2.0/mlflow/runs/get", run_id=run_id))["run"]
+        run = get_json(f"{server}/api/2.0/mlflow/runs/get", run_id=run_id)["run"]
     except Missing:
         raise Missing(f"no run {run_id!r}") from None
     for output in run.get("outputs", {}).get("model_outputs", []):
         model_id = output["model_id"]
-        model = json.loads(get(f"{server}/api/2.0/mlflow/logged-models/{model_id}"))["model"]
+        model = get_json(f"{server}/api/2.0/mlflow/logged-models/{model_id}")["model"]
         if model["info"]["name"] == name:
             return resolve_logged(server, name, model_id)
     raise Missing(f"run {run_id!r} has no model {name!r}")
@@ -97,8 +109,10 @@ def environment_text(url: str, **query: str) -> str | None:
         return get(url, **query).decode()
     except Missing:
         return None
-    except OSError:  # the server answers 500 for an artifact that does not exist
-        return None
+    except OSError as error:
+        if str(error).startswith("HTTP 500: "):  # what the server answers for an artifact that does not exist
+            return None
+        raise
 
 
 RESOLVERS = {"alias": resolve_alias, "version": resolve_version, "logged": resolve_logged, "run": resolve_run}

@@ -9,6 +9,7 @@ With READY_WAIT_S in the environment it tries again for so many seconds; with RE
 """
 
 import argparse
+import http.client
 import json
 import os
 import sys
@@ -38,7 +39,7 @@ def call(method: str, url: str, data: bytes | None = None, content_type: str = "
             return bytes(answer.read())
     except urllib.error.HTTPError as error:
         raise NotReady(f"{what}: HTTP {error.code}: {error.read(300).decode(errors='replace').strip()}") from None
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:  # HTTPException: the server died in the middle of its answer
         raise NotReady(f"{what}: {getattr(error, 'reason', error)}") from None
 
 
@@ -62,9 +63,13 @@ def check_model(url: str, example: Path) -> None:
     call("GET", f"{url}/ping")
     if not example.is_file():
         return
-    answer = json.loads(call("POST", f"{url}/invocations", example.read_bytes()))
-    if not answer.get("predictions"):
-        raise NotReady(f"POST {url}/invocations: no predictions in {str(answer)[:300]}")
+    body = call("POST", f"{url}/invocations", example.read_bytes())
+    try:
+        predictions = json.loads(body)["predictions"]
+    except (ValueError, TypeError, KeyError):
+        predictions = None
+    if not predictions:
+        raise NotReady(f"POST {url}/invocations: no predictions in {body[:300].decode(errors='replace')}")
 
 
 def wait_until(check: Callable[[], None], seconds: float) -> str | None:

@@ -2,11 +2,13 @@
 
 Run with the Python of an MLflow environment (it needs psycopg2). The URI holds no password (libpq reads PGPASSFILE).
 
-`revision` prints JSON: {"revision": "dc11…"}, null for a database without MLflow's tables, or {"error": "…"}.
+`revision` prints JSON: {"revision": "dc11…", "known": true}, where known says whether this MLflow can come from there
+(else a newer one made it); null for a database without MLflow's tables, or {"error": "…"}.
 `upgrade` brings the schema to TARGET, alone: it holds an advisory lock of the database, because two first starts at
 once make one fail (mlflow.md 2.2). A database that has data is dumped first, and the dump is read through.
 """
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -35,6 +37,14 @@ def revision_of(connection: Connection) -> str | None:
         cursor.execute("SELECT version_num FROM alembic_version")
         row = cursor.fetchone()
         return str(row[0]) if row else None
+
+
+def is_known(revision: str | None) -> bool:
+    """Return whether the MLflow of this Python has the revision among its migrations."""
+    spec = importlib.util.find_spec("mlflow")
+    folders = (spec.submodule_search_locations if spec else None) or []
+    migrations = [file for folder in folders for file in Path(folder).glob("store/db_migrations/versions/*.py")]
+    return revision is None or any(f'\nrevision = "{revision}"\n' in file.read_text() for file in migrations)
 
 
 def take_lock(connection: Connection) -> None:
@@ -83,7 +93,8 @@ def main() -> None:
         return
     try:
         with psycopg2.connect(libpq_uri(uri), connect_timeout=20) as connection:
-            print(json.dumps({"revision": revision_of(connection)}))
+            revision = revision_of(connection)
+        print(json.dumps({"revision": revision, "known": is_known(revision)}))
     except psycopg2.Error as error:
         print(json.dumps({"error": str(error).strip().replace("\n", "; ")}))
 

@@ -22,14 +22,22 @@ def schema(environment: str, uri: str, target: str, allow_upgrade: bool, passfil
     """Ensure that the tracking database has the schema of the MLflow in `environment`, whose revision is `target`.
 
     A server start would migrate an older database by itself, silently and one-way, so this comes before it: an empty
-    database is initialised; an older one is refused unless `allow_upgrade`, and then dumped before. The server is
-    stopped meanwhile, since old code on a new schema fails.
+    database is initialised; an older one is refused unless `allow_upgrade`, and then dumped before; a newer one is
+    always refused. The server is stopped meanwhile, since old code on a new schema fails.
     """
     python = f"{environment}/bin/python"
     state = host.get_fact(Schema, python=python, uri=uri, passfile=passfile)
     if state.revision == target:
         host.noop(f"the schema is at revision {target}")
         return
+    if state.error and host.state.is_executing:  # a plan may find no database yet
+        raise OperationError(f"the tracking database: {state.error}")
+    if not state.known:
+        raise OperationError(
+            f"the tracking database has schema revision {state.revision}, which this MLflow does not know: a newer "
+            "MLflow made it. Deploy that version or a newer one, or restore a dump of the older database; "
+            "tracking_upgrade_database never goes back. Nothing was changed on the database or the running server"
+        )
     if state.revision is not None and not allow_upgrade:
         raise OperationError(
             f"the tracking database has schema revision {state.revision}, this MLflow has {target}. An upgrade can't "

@@ -43,6 +43,9 @@ def release(
     wanted = {model: vars(parse_model_uri(uri))}
     python = f"{client_environment}/bin/python"
     state = host.get_fact(Models, python=python, tracking_uri=tracking_uri, wanted=json.dumps(wanted)).get(model)
+    if state is None and not required:
+        host.noop(f"{uri} can't be asked for yet")
+        return
     if state is None:
         # Only a plan sees this: in a run the programs are installed by now.
         yield StringCommand(

@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 from shlex import quote
 
 from pyinfra.api.command import StringCommand
-from pyinfra.api.operation import operation
+from pyinfra.api.operation import OperationMeta, operation
 from pyinfra.context import host
 
 from mlflow_stack.domain.service import gate_command, reasons_to_restart
@@ -16,7 +16,14 @@ Commands = Generator[StringCommand, None, None]
 
 
 @operation()
-def ready(unit: str, watched: Sequence[str], check: str, timeout_s: int, only_if: str = "") -> Commands:
+def ready(
+    unit: str,
+    watched: Sequence[str],
+    check: str,
+    timeout_s: int,
+    only_if: str = "",
+    after: Sequence[OperationMeta] = (),
+) -> Commands:
     """Ensure that a unit starts at boot, runs with its present files, and works.
 
     `watched` are the files beside the unit that it runs on; `check` is a command that exits 0 when the service works
@@ -24,17 +31,19 @@ def ready(unit: str, watched: Sequence[str], check: str, timeout_s: int, only_if
     was last proved ready with, not by what this run changed: a run that was interrupted after it wrote the unit
     can't lose the restart (pyinfra has no handlers that survive one). The check runs in every run, also when there is
     nothing to do: a run that ends well has seen the service work. While the path `only_if` is absent the unit is left
-    alone.
+    alone. `after` are the operations that write what the unit runs on: a plan, which can't see their effect, lists the
+    restart that follows from them.
     """
     # A plan changes nothing, not even for a moment: the artifact that goes up and down is for runs.
     look = check if host.state.is_executing else f"READY_READ_ONLY=1 {check}"
     state = host.get_fact(Service, unit=unit, watched=tuple(watched), ready=look, only_if=only_if)
-    if state.skipped:
+    follows = not host.state.is_executing and any(operation.will_change for operation in after)
+    if state.skipped and not follows:
         host.noop(f"{unit} has nothing to run yet")
         return
     reasons = reasons_to_restart(state)
     enabled = state.properties.get("UnitFileState") == "enabled"
-    if not reasons and enabled:
+    if not reasons and not follows and enabled:
         host.noop(f"{unit} is enabled, runs and works")
         return
     if state.properties.get("LoadState") == "masked":
@@ -42,7 +51,7 @@ def ready(unit: str, watched: Sequence[str], check: str, timeout_s: int, only_if
     yield StringCommand("systemctl daemon-reload")
     if not enabled:
         yield StringCommand("systemctl enable --quiet", quote(unit))
-    if reasons:
+    if reasons or follows:
         # reset-failed: a unit that used up its start limit would refuse to start.
         yield StringCommand(f"systemctl reset-failed {quote(unit)} 2>/dev/null; systemctl restart {quote(unit)}")
     yield StringCommand(gate_command(unit, watched, check, timeout_s))

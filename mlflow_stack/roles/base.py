@@ -21,8 +21,9 @@ DIRECTORIES = (
     Directory(layout.ENVS_DIR),
     Directory(f"{layout.OPT_DIR}/tools"),
     Directory(layout.CACHE_DIR),
-    Directory(f"{layout.CACHE_DIR}/uv-root"),
-    Directory(f"{layout.CACHE_DIR}/uv-{layout.PRODUCTION_USER}", "755", layout.PRODUCTION_USER, layout.PRODUCTION_USER),
+    # Private: uv keeps lock files in its cache that everybody may write.
+    Directory(f"{layout.CACHE_DIR}/uv-root", "700"),
+    Directory(f"{layout.CACHE_DIR}/uv-{layout.PRODUCTION_USER}", "700", layout.PRODUCTION_USER, layout.PRODUCTION_USER),
     Directory(layout.LIBEXEC_DIR),
     Directory(layout.CONFIG_DIR, "750", "root", layout.TRACKING_USER),
     Directory(f"{layout.CONFIG_DIR}/production", "755"),

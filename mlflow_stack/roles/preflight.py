@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
+from pyinfra import logger
 from pyinfra.api.exceptions import DeployError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
@@ -18,8 +20,13 @@ from mlflow_stack.facts.mlflow import Models
 from mlflow_stack.inventory_check import load
 from mlflow_stack.settings import Settings
 
+# How long a command of another run is waited for, and how often it is looked for. The longest is the installation of
+# an environment on a slow network.
+OTHER_RUN_TIMEOUT_S = 300
+OTHER_RUN_PAUSE_S = 5
+
 _lock = threading.Lock()
-_surveys: dict[int, dict[str, HostSurvey]] = {}
+_surveys: dict[int, dict[str, HostSurvey] | DeployError] = {}
 
 
 def preflight(host: Host) -> HostSurvey:
@@ -32,24 +39,36 @@ def preflight(host: Host) -> HostSurvey:
     with _lock:  # pyinfra loads deploy.py for all hosts at once
         if id(state) not in _surveys:
             _surveys[id(state)] = _survey_all(state)
-    return _surveys[id(state)][host.name]
+        surveys = _surveys[id(state)]
+    if isinstance(surveys, DeployError):
+        raise surveys
+    return surveys[host.name]
 
 
-def _survey_all(state: State) -> dict[str, HostSurvey]:
+def _survey_all(state: State) -> dict[str, HostSurvey] | DeployError:
+    """Return the surveys, or the refusal: kept like them, or each host that waits here would survey all again."""
     # Not pyinfra's get_facts: it would wait for a place in the pool that this very call occupies.
-    hosts = list(state.inventory.get_active_hosts())
+    active = state.inventory.get_active_hosts()
+    hosts = [host for host in state.inventory if host in active]
     with ThreadPoolExecutor(max_workers=len(hosts)) as executor:
         surveys = dict(zip((host.name for host in hosts), executor.map(_survey, hosts), strict=True))
     problems = [f"  {host.name}: {problem}" for host in hosts for problem in _obstacles(host, surveys[host.name])]
     if problems:
         count = "1 obstacle" if len(problems) == 1 else f"{len(problems)} obstacles"
-        raise DeployError("\n".join([f"{count} on the hosts; no host was changed", *problems]))
+        return DeployError("\n".join([f"{count} on the hosts; no host was changed", *problems]))
     return surveys
 
 
 def _survey(host: Host) -> HostSurvey:
-    # Without sudo: the survey asks for it itself, to be able to say what is wrong with it.
-    return host.get_fact(Survey, _sudo=False)
+    """Survey a host; a command that a killed run left there gets the time to end."""
+    end = time.monotonic() + OTHER_RUN_TIMEOUT_S
+    while True:
+        # Without sudo: the survey asks for it itself, to be able to say what is wrong with it.
+        survey = host.get_fact(Survey, _sudo=False)
+        if not survey.other_runs or time.monotonic() > end:
+            return survey
+        logger.info(f"{host.print_prefix}Waiting for another run ({survey.other_runs[0].run}) to end its command")
+        time.sleep(OTHER_RUN_PAUSE_S)
 
 
 def _obstacles(host: Host, survey: HostSurvey) -> list[str]:

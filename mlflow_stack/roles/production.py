@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyinfra.api.deploy import deploy
+from pyinfra.api.operation import OperationMeta
 from pyinfra.context import host
 
 from mlflow_stack.domain import layout
@@ -21,17 +22,24 @@ UMBRELLA = "mlflow-production"
 def deploy_production(settings: Settings) -> None:
     """Ensure that each wanted model is served in its resolved version and predicts; with none, the umbrella runs."""
     wanted_models = settings.production.models
-    files.managed(name="Write the units and configuration of mlflow-production", files=_files(settings))
+    configuration = files.managed(name="Write the units and configuration of mlflow-production", files=_files(settings))
     service.only_instances(name="Stop models that are not listed", umbrella=UMBRELLA, wanted=tuple(wanted_models))
-    service.ready(name="Run mlflow-production", unit=f"{UMBRELLA}.service", watched=[], check="true", timeout_s=0)
+    service.ready(
+        name="Run mlflow-production",
+        unit=f"{UMBRELLA}.service",
+        watched=[],
+        check="true",
+        timeout_s=0,
+        after=[configuration],
+    )
     # host.loop keeps the operations of several hosts with different models in order.
     for model, wanted in host.loop(wanted_models.items()):  # type: ignore[no-untyped-call]  # pyinfra's own
-        _deploy_model(settings, model, wanted)
+        _deploy_model(settings, model, wanted, configuration)
 
 
-def _deploy_model(settings: Settings, model: str, wanted: ModelSettings) -> None:
+def _deploy_model(settings: Settings, model: str, wanted: ModelSettings, configuration: OperationMeta) -> None:
     home = f"{layout.MODELS_DIR}/{model}"
-    models.release(
+    release = models.release(
         name=f"Release model {model}",
         model=model,
         uri=wanted.uri,
@@ -51,6 +59,7 @@ def _deploy_model(settings: Settings, model: str, wanted: ModelSettings) -> None
         check=f"{settings.conda.prefix}/bin/python -I {layout.LIBEXEC_DIR}/ready.py model {url} {example}",
         timeout_s=settings.production.ready_timeout_s,
         only_if=f"{home}/current",
+        after=[configuration, release],
     )
 
 

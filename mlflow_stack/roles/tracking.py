@@ -25,12 +25,12 @@ def deploy_tracking(settings: Settings) -> None:
     environment = mlflow_environment(settings)
     ready = f"{settings.conda.prefix}/bin/python -I {layout.LIBEXEC_DIR}/ready.py tracking"
     credentials = _credentials(settings)
-    files.managed(
+    password = files.managed(
         name="Write the database password for mlflow-tracking",
         files=credentials,
         absent=[] if credentials else [PASSFILE],
     )
-    mlflow.schema(
+    schema = mlflow.schema(
         name="Bring the database schema up to date",
         environment=environment.path,
         uri=settings.database_uri,
@@ -38,7 +38,7 @@ def deploy_tracking(settings: Settings) -> None:
         allow_upgrade=settings.tracking.upgrade_database,
         passfile=PASSFILE if credentials else "",
     )
-    files.managed(
+    configuration = files.managed(
         name="Write the unit and configuration of mlflow-tracking",
         files=[
             ManagedFile(
@@ -54,9 +54,11 @@ def deploy_tracking(settings: Settings) -> None:
     service.ready(
         name="Run mlflow-tracking and see it work",
         unit=UNIT,
-        watched=[ENVIRONMENT_FILE, *(file.path for file in credentials)],
+        # The marker is newer than the process when the environment had to be built again.
+        watched=[ENVIRONMENT_FILE, f"{environment.path}/{layout.MARKER}", *(file.path for file in credentials)],
         check=f"{ready} {settings.tracking_uri} --artifacts",
         timeout_s=settings.tracking.ready_timeout_s,
+        after=[password, schema, configuration],
     )
 
 

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lab import Host
 from lab.inventory import connection, settings
+from lab.process import wait_until
+from tests.e2e import web
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEPLOY_TIMEOUT_S = 900
+RECOVERY_TIMEOUT_S = 120
 MODEL = {"diabetes": {"uri": "models:/diabetes@champion", "port": 5001, "required": False}}
+SERVICES = ("postgresql@15-main", "mlflow-tracking", "mlflow-production@diabetes")
+# A patient of scikit-learn's diabetes data, as the served model wants to be asked.
+FEATURES = ["age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"]
+EXAMPLE = {"dataframe_split": {"columns": FEATURES, "data": [[0.01] * len(FEATURES)]}}
 
 
 @dataclass(frozen=True)
@@ -42,11 +51,15 @@ class Stack:
         self.url = f"http://{host.address}:5000"
         self.model_url = f"http://{host.address}:5001"
 
-    def inventory(self, **overrides: Any) -> Path:
-        """Write the inventory with this one host in all groups; return its path."""
+    def inventory(self, second: dict[str, Any] | None = None, **overrides: Any) -> Path:
+        """Write the inventory with this one host in all groups; return its path.
+
+        `second`: what a second host, mlflow2, has in its data that the first has not; None for no second host.
+        """
         data = {**connection(self.host), **settings(self.host.lab), **self.settings, **overrides}
         path = self.directory / "inventory.py"
-        path.write_text(f"hosts = [({self.host.name!r}, {data!r})]\npostgresql = tracking = production = hosts\n")
+        hosts = [(self.host.name, data)] + ([("mlflow2", {**data, **second})] if second else [])
+        path.write_text(f"hosts = {hosts!r}\npostgresql = tracking = production = hosts\n")
         return path
 
     def start(self, *options: str, **overrides: Any) -> subprocess.Popen[str]:
@@ -65,6 +78,20 @@ class Stack:
     def deploy(self, **overrides: Any) -> Run:
         """Run a deploy to its end (-y)."""
         return self._finish(self.start("-y", "--json", **overrides))
+
+    def interrupt(self, condition: str, **overrides: Any) -> None:
+        """Start a deploy and kill pyinfra, with SIGKILL, as soon as a shell condition holds on the host."""
+        process = self.start("-y", **overrides)
+        try:
+            self.wait_for(condition)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+    def wait_for(self, condition: str, timeout_s: int = 300) -> None:
+        """Wait until a shell condition holds on the host; CommandFailed when it does not in time."""
+        loop = f"i=0; until {condition}; do i=$((i + 1)); [ $i -lt {timeout_s * 20} ] || exit 1; sleep 0.05; done"
+        self.host.run(loop, timeout=timeout_s * 3)
 
     def plan(self, **overrides: Any) -> Run:
         """Run a dry run."""
@@ -100,11 +127,46 @@ class Stack:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def fault(self) -> str:
+        """Return why the stack does not work for its users, "" when it does: the database answers, the model predicts.
+
+        Asked over the network; no answer counts as a fault, so that it can be asked while a host is down.
+        """
+        answers = {
+            "tracking": web.post(f"{self.url}/api/2.0/mlflow/experiments/search", {"max_results": 1}, timeout=5),
+            "model": web.post(f"{self.model_url}/invocations", EXAMPLE, timeout=5),
+        }
+        wrong = [f"{name}: {answer.status} {answer.body}" for name, answer in answers.items() if answer.status != 200]
+        return "; ".join(wrong)
+
+    def recovers(self, timeout_s: float = RECOVERY_TIMEOUT_S) -> float:
+        """Wait until the stack works without anybody's help; return the seconds that it took."""
+        start = time.monotonic()
+        assert wait_until(lambda: not self.fault(), timeout_s, pause=0.25), self.fault()
+        return time.monotonic() - start
+
+    def processes(self, unit: str) -> list[int]:
+        """Return the pids of a unit's processes, its main process first."""
+        found = self.host.run(
+            f"systemctl show -P MainPID {unit}; grep -lF /{unit} /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3"
+        )
+        return [*dict.fromkeys(int(pid) for pid in found.stdout.split() if pid != "0")]
+
+    def invocations(self) -> dict[str, str]:
+        """Return the id of each service's present start; it is another one after a restart, and only then."""
+        show = "for unit in {}; do systemctl show -P InvocationID $unit; done".format(" ".join(SERVICES))
+        return dict(zip(SERVICES, self.host.run(show).stdout.split("\n"), strict=False))
+
+    def restarted_since(self, before: dict[str, str]) -> list[str]:
+        """Return the services that were started again, or stopped, since `invocations` returned `before`."""
+        now = self.invocations()
+        return [unit for unit in SERVICES if now[unit] != before[unit]]
+
     def fingerprint(self) -> str:
         """Return the host's files, users, packages, units and processes' programs: what a plan must not change."""
         return self.host.run(
             "find / -xdev \\( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/log "
-            "-o -path /var/tmp -o -path /var/cache -o -path '/var/lib/systemd' -o -path '/home/*/.cache' \\) -prune "
+            "-o -path /var/tmp -o -path /var/cache -o -path /var/lib/systemd -o -path /var/lib/postgresql -o -path '/home/*/.cache' \\) -prune "
             "-o -type f -printf '%p %m %u %s %T@\\n' | sort; "
             "cat /etc/passwd; dpkg-query -W; systemctl list-unit-files --no-legend | grep -v '[.]scope'; ls -A /tmp"
         ).stdout

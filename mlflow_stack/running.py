@@ -1,0 +1,61 @@
+"""A run as such: its name on the hosts, hosts that it can't reach, and questions that nobody can answer."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+import socket
+import sys
+from typing import TextIO
+
+import gevent  # type: ignore[import-untyped]
+from pyinfra import logger
+from pyinfra.api.exceptions import PyinfraError
+
+from mlflow_stack.domain.survey import RUN_VARIABLE
+
+# What to do about the messages of pyinfra 3.10 (pyinfra/connectors/ssh.py), by a part of each.
+_ADVICE = {
+    "Could not connect (": "check that the host is up, that ssh_hostname and ssh_port are its own, and the firewalls",
+    "Could not resolve hostname (": "check the name, or set ssh_hostname to the host's address",
+    "Authentication error (": "check ssh_user and ssh_key; the key's public part goes into its ~/.ssh/authorized_keys",
+    "SSH host key error (": "find out why before you go on; only if the host was made anew, remove its old key from "
+    "ssh_known_hosts_file",
+}
+_NOBODY = "pyinfra asks, and there is no terminal to answer from; run with --dry to see the changes or -y to make them"
+
+
+def prepare_run() -> dict[str, str]:
+    """Prepare this run of pyinfra; return the environment of its commands, which marks them (see RUN_VARIABLE)."""
+    logger.addFilter(ConnectAdvice())
+    # pyinfra reports it by itself; gevent would print a traceback before, as for a fault in the program.
+    gevent.get_hub().NOT_ERROR += (PyinfraError,)
+    if sys.stdin is None or not sys.stdin.isatty():
+        sys.stdin = Unattended(sys.stdin)  # all that input() wants
+    return {RUN_VARIABLE: f"{getpass.getuser()}@{socket.gethostname()}:{os.getpid()}"}
+
+
+class ConnectAdvice(logging.Filter):
+    """Adds to pyinfra's own line about a host that it can't reach what to do about it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        for part, advice in _ADVICE.items():
+            if record.levelno >= logging.ERROR and part in message:
+                record.msg, record.args = f"{message}; {advice}", ()
+        return True
+
+
+class Unattended:
+    """Standard input of a run that nobody watches: its end ends the run with a sentence instead of a traceback."""
+
+    def __init__(self, stdin: TextIO | None) -> None:
+        self.stdin = stdin
+
+    def readline(self) -> str:
+        """Return the next line; exit with status 1 when there is none."""
+        line = self.stdin.readline() if self.stdin else ""
+        if not line:
+            sys.exit(f"\n    {_NOBODY}")
+        return line
