@@ -1,0 +1,95 @@
+"""Environments: what makes a new one, and what a model's own conda.yaml is taken for."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from mlflow_stack.domain.environment import EnvironmentSpec, ModelEnvironmentError, model_environment, schema_revision
+
+SPEC = EnvironmentSpec("mlflow", ("python=3.12", "pip"), ("conda-forge",), "mlflow==3.17.2\n")
+CONDA_YAML = """\
+channels:
+- conda-forge
+dependencies:
+- python=3.11.7
+- pip<=23.2.1
+- pip:
+  - mlflow==3.17.2
+  - numpy==2.4.6
+name: mlflow-env
+"""
+
+
+def test_environment_is_named_by_its_content_for_good() -> None:
+    """A changed digest would rebuild every environment on every host."""
+    assert SPEC.path == "/opt/mlflow/envs/mlflow-8961ea594d8e"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"conda_packages": ("python=3.13", "pip")},
+        {"channels": ("https://mirror.example.com/conda-forge",)},
+        {"requirements": "mlflow==3.17.1\n"},
+        {"locked": False},
+    ],
+)
+def test_environment_of_other_content_is_another_one(change: dict[str, object]) -> None:
+    assert replace(SPEC, **change).digest != SPEC.digest  # type: ignore[arg-type]
+
+
+def test_environment_of_another_name_has_the_same_digest() -> None:
+    assert replace(SPEC, name="other").path == SPEC.path.replace("/mlflow-", "/other-")
+
+
+def test_marker_says_what_the_environment_was_made_of() -> None:
+    assert json.loads(SPEC.marker) == {
+        "name": "mlflow",
+        "digest": SPEC.digest,
+        "conda_packages": ["python=3.12", "pip"],
+        "channels": ["conda-forge"],
+        "locked": True,
+    }
+
+
+def test_environment_of_a_model_is_its_own_with_our_channels_and_our_builder() -> None:
+    spec = model_environment("diabetes", CONDA_YAML, ("https://mirror.example.com/conda-forge",))
+
+    assert spec == EnvironmentSpec(
+        name="model-diabetes",
+        conda_packages=("python=3.11.7", "pip<=23.2.1"),
+        channels=("https://mirror.example.com/conda-forge",),
+        requirements="mlflow==3.17.2\nnumpy==2.4.6\n",
+        locked=False,
+        builder="mlflow-model",
+    )
+
+
+@pytest.mark.parametrize(
+    ("conda_yaml", "message"),
+    [
+        ("dependencies: [", "its conda.yaml can't be read (ParserError)"),
+        ("", "its conda.yaml can't be read (TypeError)"),
+        ("channels: [conda-forge]", "its conda.yaml can't be read (KeyError)"),
+        ("dependencies: 3", "its conda.yaml can't be read (TypeError)"),
+        ("dependencies:\n- python=3.11\n- pip:", "its conda.yaml can't be read (TypeError)"),
+        ("dependencies:\n- pip:\n  - mlflow==3.17.2", "its conda.yaml names no python version"),
+        (
+            "dependencies:\n- python=3.11\n- pip:\n  - numpy",
+            "its conda.yaml has no mlflow among the pip packages, which serves it",
+        ),
+    ],
+)
+def test_conda_yaml_that_can_not_serve_is_refused(conda_yaml: str, message: str) -> None:
+    with pytest.raises(ModelEnvironmentError) as refused:
+        model_environment("diabetes", conda_yaml, ("conda-forge",))
+
+    assert str(refused.value) == message
+
+
+def test_schema_revision_is_read_from_the_header_of_a_lock_file() -> None:
+    lock = "# Locked by scripts/lock.py\n# mlflow-schema-revision: dc11669786a5\nmlflow==3.17.2 \\\n"
+
+    assert schema_revision(lock) == "dc11669786a5"
+    assert schema_revision("mlflow==3.17.2\n") is None

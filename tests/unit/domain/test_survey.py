@@ -1,0 +1,176 @@
+"""The survey of a host: recorded output, and what stands in the way of a deploy."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from mlflow_stack.domain.survey import HostSurvey, Listener, Needs, OtherRun, obstacles, parse_survey
+from tests.unit.recorded import lines
+
+FRESH = parse_survey(lines("fresh", "Survey"))
+DEPLOYED = parse_survey(lines("deployed", "Survey"))
+NEEDS = Needs(
+    min_memory_mib=1800,
+    min_free_disk_mib=5000,
+    ports={5432: ["postgresql_port"], 5000: ["tracking_port"], 5001: ["production_models['diabetes']['port']"]},
+    installer_architectures=("x86_64", "aarch64"),
+    is_database_host=True,
+)
+
+
+def test_survey_of_a_fresh_host_is_parsed() -> None:
+    assert replace(FRESH, listeners=(), memory_mib=0, free_disk_mib=None) == HostSurvey(
+        user="root",
+        os_id="debian",
+        version_id="12",
+        title="Debian GNU/Linux 12 (bookworm)",
+        machine="x86_64",
+        has_systemd=True,
+        accounts={},
+    )
+    assert FRESH.memory_mib > 1000
+    assert set(FRESH.free_disk_mib or {}) == {"/opt", "/var"}
+    assert {(listener.port, listener.program, listener.unit) for listener in FRESH.listeners} == {
+        (22, "sshd", "ssh.service")
+    }
+
+
+def test_survey_of_a_deployed_host_is_parsed() -> None:
+    assert DEPLOYED.is_deployed
+    assert {(listener.port, listener.unit) for listener in DEPLOYED.listeners} == {
+        (22, "ssh.service"),
+        (5000, "mlflow-tracking.service"),
+        (5001, "mlflow-production@diabetes.service"),
+        (5432, "postgresql@15-main.service"),
+    }
+    assert (DEPLOYED.clusters, DEPLOYED.foreign_units) == (("/etc/postgresql/15/main/",), ())
+    assert set(DEPLOYED.accounts or {}) == {"mlflow", "mlflow-model"}
+
+
+def test_survey_of_a_host_knows_its_platform() -> None:
+    assert FRESH.platform.postgresql_conf_dir == "/etc/postgresql/15/main"
+
+
+def test_survey_without_any_output_is_of_an_unknown_system() -> None:
+    assert parse_survey([]).os_id == ""
+
+
+def test_process_of_another_run_is_parsed() -> None:
+    survey = parse_survey(["other_run=ada@laptop:41 731 apt-get -q install postgresql "])
+
+    assert survey.other_runs == (OtherRun("ada@laptop:41", 731, "apt-get -q install postgresql"),)
+
+
+@pytest.mark.parametrize("survey", [FRESH, DEPLOYED], ids=["fresh", "deployed"])
+def test_nothing_is_in_the_way_on_a_host_that_is_fresh_or_deployed(survey: HostSurvey) -> None:
+    assert obstacles(survey, NEEDS) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(
+            {"user": "deploy", "sudo": "sudo: a password is required"},
+            "user 'deploy' can't become root without a password (sudo: a password is required); allow it in "
+            "/etc/sudoers.d: deploy ALL=(ALL) NOPASSWD: ALL",
+            id="sudo",
+        ),
+        pytest.param(
+            {"os_id": "fedora", "version_id": "43", "title": "Fedora Linux 43"},
+            "Fedora Linux 43 is not supported; expected Debian 12 (bookworm)",
+            id="distribution",
+        ),
+        pytest.param(
+            {"os_id": "", "version_id": "", "title": ""},
+            "an unknown system without /etc/os-release is not supported; expected Debian 12 (bookworm)",
+            id="no-os-release",
+        ),
+        pytest.param(
+            {"has_systemd": False},
+            "systemd is not running; MLflow Stack needs a host that is booted with it, not a container",
+            id="no-systemd",
+        ),
+        pytest.param(
+            {"machine": "riscv64"},
+            "architecture 'riscv64' has no installer in conda_installer_sha256, which knows x86_64, aarch64",
+            id="architecture",
+        ),
+        pytest.param(
+            {"memory_mib": 900},
+            "900 MiB of memory, expected 1800; take a larger host or lower preflight_min_memory_mib",
+            id="memory",
+        ),
+        pytest.param(
+            {"free_disk_mib": {"/opt": 4999, "/var": 5000}},
+            "4999 MiB free below /opt, expected 5000; free some or lower preflight_min_free_disk_mib",
+            id="disk",
+        ),
+        pytest.param(
+            {"free_disk_mib": {"/opt": 999, "/var": 1000}, "is_deployed": True},
+            "999 MiB free below /opt, expected 1000; free some or lower preflight_min_free_disk_mib",
+            id="disk-of-a-deployed-host",
+        ),
+        pytest.param(
+            {"listeners": (Listener(5000, "nginx", 71, "nginx.service"), Listener(5000, "nginx", 71, "nginx.service"))},
+            "port 5000 is held by nginx (pid 71); stop it, or change tracking_port",
+            id="port-on-both-address-families",
+        ),
+        pytest.param(
+            {"listeners": (Listener(5001, "", 0, "-"),)},
+            "port 5001 is held by another process; stop it, or change production_models['diabetes']['port']",
+            id="port-of-an-unknown-process",
+        ),
+        pytest.param(
+            {"listeners": (Listener(5432, "python", 9, "mlflow-tracking.service"),)},
+            "port 5432 is held by python (pid 9); stop it, or change postgresql_port",
+            id="port-of-another-role",
+        ),
+        pytest.param(
+            {"foreign_units": ("/etc/systemd/system/mlflow.service",)},
+            "/etc/systemd/system/mlflow.service was not written by MLflow Stack; stop it, move it away and keep "
+            "its data",
+            id="foreign-unit",
+        ),
+        pytest.param(
+            {"clusters": ("/etc/postgresql/13/main/", "/etc/postgresql/15/main/")},
+            "a PostgreSQL cluster of another version or name is in /etc/postgresql/13/main/; expected "
+            "/etc/postgresql/15/main/ or none",
+            id="foreign-cluster",
+        ),
+        pytest.param(
+            {"accounts": {"mlflow": "mlflow:x:1000:1000:Ada:/home/mlflow:/bin/bash"}},
+            "user 'mlflow' exists with the home '/home/mlflow', expected '/var/lib/mlflow'; it is somebody else's, "
+            "rename it",
+            id="foreign-user",
+        ),
+        pytest.param(
+            {"other_runs": (OtherRun("ada@laptop:41", 731, "apt-get install"), OtherRun("ada@laptop:41", 732, "dpkg"))},
+            "another run (ada@laptop:41) is still at work: apt-get install (pid 731); wait until it has ended",
+            id="another-run",
+        ),
+    ],
+)
+def test_obstacle_is_named(change: dict[str, Any], message: str) -> None:
+    assert obstacles(replace(FRESH, **change), NEEDS) == [message]
+
+
+def test_obstacles_are_all_named_at_once() -> None:
+    survey = replace(FRESH, memory_mib=900, has_systemd=False, foreign_units=("/etc/systemd/system/mlflow.service",))
+
+    assert len(obstacles(survey, NEEDS)) == 3
+
+
+def test_cluster_of_another_version_is_no_matter_on_a_host_without_the_database() -> None:
+    survey = replace(FRESH, clusters=("/etc/postgresql/13/main/",))
+
+    assert obstacles(survey, replace(NEEDS, is_database_host=False, ports={})) == []
+
+
+def test_sudo_that_wants_a_password_is_found_by_the_survey_itself() -> None:
+    survey = parse_survey(lines("fresh", "Survey-without-sudo"))
+
+    assert obstacles(survey, NEEDS) == [
+        "user 'deploy-without-sudo' can't become root without a password (sudo: a password is required); allow it in "
+        "/etc/sudoers.d: deploy-without-sudo ALL=(ALL) NOPASSWD: ALL"
+    ]

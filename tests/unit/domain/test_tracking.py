@@ -1,0 +1,74 @@
+"""The tracking server's configuration."""
+
+import re
+import shlex
+
+import pytest
+
+from mlflow_stack.domain.tracking import allowed_hosts, allowed_origins, as_tracking_user, environment_file, pgpass
+
+
+def test_allowed_hosts_are_the_public_name_and_loopback_with_and_without_a_port() -> None:
+    assert allowed_hosts("mlflow.example.com") == [
+        "mlflow.example.com",
+        "mlflow.example.com:*",
+        "localhost",
+        "localhost:*",
+        "127.0.0.1",
+        "127.0.0.1:*",
+    ]
+
+
+def test_allowed_hosts_name_nothing_twice() -> None:
+    assert allowed_hosts("127.0.0.1") == ["127.0.0.1", "127.0.0.1:*", "localhost", "localhost:*"]
+
+
+def test_allowed_origins_are_those_of_the_public_name_and_loopback() -> None:
+    assert allowed_origins("mlflow.example.com", 5000) == [
+        "http://mlflow.example.com:5000",
+        "http://localhost:5000",
+        "http://127.0.0.1:5000",
+        "https://mlflow.example.com",
+    ]
+
+
+def as_systemd_reads(text: str) -> dict[str, str]:
+    """Read an EnvironmentFile by the rules of systemd.exec(5): in double quotes, \\ makes " \\ $ and ` literal."""
+    values = {}
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            name, _, quoted = line.partition("=")
+            assert re.fullmatch(r'"(?:[^"\\]|\\.)*"', quoted), quoted
+            values[name] = re.sub(r'\\(["\\$`])', r"\1", quoted[1:-1])
+    return values
+
+
+@pytest.mark.parametrize(
+    "value", ["plain", "", "two words", "a#b;c", 'say "hi"', "it's", "C:\\dir", "^(a|b)$", "`id`", "ends\\", "Ä=数"]
+)
+def test_environment_file_gives_back_every_value(value: str) -> None:
+    assert as_systemd_reads(environment_file({"A": value, "B": "x"})) == {"A": value, "B": "x"}
+
+
+@pytest.mark.parametrize("value", ["plain", 'say "hi"', "^(a|b)$", "`id`", "C:\\dir"])
+def test_environment_file_means_the_same_to_a_shell(value: str) -> None:
+    line = environment_file({"A": value}).splitlines()[1]
+
+    assert shlex.split(line.replace("\\$", "$").replace("\\`", "`")) == [f"A={value}"]
+
+
+def test_environment_file_says_whose_it_is() -> None:
+    assert environment_file({}) == "# Managed by MLflow Stack (mlflow_stack/roles); changes are overwritten.\n"
+
+
+def test_password_file_escapes_what_would_end_the_field() -> None:
+    assert pgpass(r"a:b\c") == "*:*:*:*:a\\:b\\\\c\n"
+
+
+def test_command_of_the_tracking_user_gets_no_password_on_its_line() -> None:
+    assert as_tracking_user("mlflow db upgrade x", "") == "runuser -u mlflow -- mlflow db upgrade x"
+    assert as_tracking_user("mlflow db upgrade x", "/etc/mlflow/credentials/pgpass") == (
+        "systemd-run --quiet --wait --pipe --collect -p User=mlflow "
+        "-p LoadCredential=pgpass:/etc/mlflow/credentials/pgpass -p PrivateMounts=yes "
+        "sh -c 'PGPASSFILE=$CREDENTIALS_DIRECTORY/pgpass exec mlflow db upgrade x'"
+    )

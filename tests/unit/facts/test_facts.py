@@ -1,0 +1,177 @@
+"""Each fact on what its command printed on a real host, fresh and deployed (tests/data/record.py)."""
+
+import hashlib
+import inspect
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyinfra.api.command import StringCommand
+from pyinfra.api.facts import FactBase
+
+import mlflow_stack
+from mlflow_stack.domain import layout
+from mlflow_stack.facts.conda import Conda, CondaState, Environment, EnvironmentList, Environments, EnvironmentState
+from mlflow_stack.facts.files import FileStates
+from mlflow_stack.facts.host import InstalledPackages, Layout, Survey
+from mlflow_stack.facts.mlflow import Models, Schema, SchemaState
+from mlflow_stack.facts.postgresql import Postgresql
+from mlflow_stack.facts.service import EnabledInstances, Service
+from tests.data import record
+from tests.unit.recorded import DIRECTORY, lines
+
+MODULES = [path.stem for path in (Path(mlflow_stack.__file__).parent / "facts").glob("*.py") if path.stem != "__init__"]
+FACTS = [
+    fact
+    for module in MODULES
+    for fact in vars(import_module(f"mlflow_stack.facts.{module}")).values()
+    if inspect.isclass(fact) and issubclass(fact, FactBase) and fact is not FactBase
+]
+
+
+def raw(fact: type[FactBase[Any]], arguments: dict[str, Any]) -> str:
+    command = fact().command(**arguments)
+    assert isinstance(command, StringCommand)
+    return command.get_raw_value()
+
+
+def read(fact: type[FactBase[Any]], state: str) -> Any:
+    """Return a fact as pyinfra does: process() is called only when there is output, default() otherwise."""
+    output = lines(state, fact.__name__)
+    return fact().process(output) if output else fact.default()
+
+
+@pytest.mark.parametrize("state", ["fresh", "deployed"])
+@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: fact.__name__)
+def test_fact_is_recorded_with_its_present_command(fact: type[FactBase[Any]], state: str) -> None:
+    arguments = dict(record.facts(record.NO_ENVIRONMENT))[fact]
+
+    recorded = (DIRECTORY / state / f"{fact.__name__}.txt").read_text().splitlines()[0]
+
+    assert recorded == record.shortened(raw(fact, arguments))
+
+
+def test_miniconda_is_absent_on_a_fresh_host() -> None:
+    assert read(Conda, "fresh") == CondaState()
+
+
+def test_miniconda_of_a_deployed_host_has_its_marker_and_its_configuration() -> None:
+    state = read(Conda, "deployed")
+
+    assert (state.exists, state.started) == (True, True)
+    assert state.marker.startswith('{"installer_version": "py312_')
+    assert (state.condarc.mode, state.condarc.owner) == ("644", "root")
+
+
+def test_environment_is_absent_then_complete() -> None:
+    assert read(Environment, "fresh") == EnvironmentState()
+    assert read(Environment, "deployed") == EnvironmentState(exists=True, complete=True, tool=False)
+
+
+def test_environments_are_listed_with_those_in_use() -> None:
+    found = read(Environments, "deployed")
+
+    assert read(Environments, "fresh") == EnvironmentList()
+    assert [path.split("-")[0] for path in found.paths] == [f"{layout.ENVS_DIR}/model", f"{layout.ENVS_DIR}/mlflow"]
+    assert set(found.used) == set(found.paths)
+
+
+def test_files_are_read_without_the_symbolic_link_among_them() -> None:
+    found = read(FileStates, "deployed")
+
+    assert read(FileStates, "fresh") == {}
+    assert {path: (state.mode, state.owner, state.group) for path, state in found.items()} == {
+        "/etc/mlflow/tracking.env": ("640", "root", "mlflow"),
+        "/opt/mlflow/libexec/fetch.sh": ("644", "root", "root"),
+    }
+
+
+def test_packages_that_are_installed_are_found() -> None:
+    assert list(read(InstalledPackages, "fresh")) == ["ca-certificates", "curl"]
+    assert list(read(InstalledPackages, "deployed")) == ["ca-certificates", "curl", "postgresql", "postgresql-client"]
+
+
+def test_users_and_directories_are_found() -> None:
+    found = read(Layout, "deployed")
+
+    assert read(Layout, "fresh") == {}
+    assert {name: entry.split(":")[5] for name, entry in found.items() if name.startswith("user:")} == {
+        "user:mlflow": "/var/lib/mlflow",
+        "user:mlflow-model": "/var/lib/mlflow-models",
+    }
+    assert {path: state for path, state in found.items() if path.startswith("/")} == {
+        "/opt/mlflow": "755 root root",
+        "/etc/mlflow": "750 root mlflow",
+        "/var/backups/mlflow": "700 mlflow mlflow",
+    }
+
+
+def test_survey_is_of_the_recorded_host() -> None:
+    assert read(Survey, "fresh").title == "Debian GNU/Linux 12 (bookworm)"
+
+
+def test_database_server_is_absent_on_a_fresh_host() -> None:
+    state = read(Postgresql, "fresh")
+
+    assert (state.conf_sha256, state.hba, state.ident, state.enabled, state.server) == ("", None, None, False, {})
+
+
+def test_database_server_of_a_deployed_host_is_read_whole() -> None:
+    state = read(Postgresql, "deployed")
+
+    role = state.server["role"]
+    assert len(state.conf_sha256) == len(hashlib.sha256().hexdigest())
+    assert state.hba.startswith("# BEGIN MLflow Stack")
+    assert "mlflow  mlflow  mlflow_user\n" in state.ident
+    assert state.enabled
+    assert state.server["database"] == {"owner": "mlflow_user", "encoding": "UTF8", "public_connect": False}
+    assert (role["login"], role["super"], role["createdb"], role["salt"]) == (True, False, False, None)
+    assert (state.server["pending_restart"], state.server["stale"]) == ([], False)
+
+
+def test_database_server_that_is_down_leaves_its_files_readable() -> None:
+    output = lines("deployed", "Postgresql")
+
+    state = Postgresql().process(output[:-1])
+
+    assert (state.server, state.enabled) == ({}, True)
+    assert state.hba is not None
+
+
+def test_schema_is_unknown_then_at_a_revision() -> None:
+    assert read(Schema, "fresh") == SchemaState()
+    assert read(Schema, "deployed").error == ""
+    assert len(read(Schema, "deployed").revision) == 12
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('{"revision": null}', SchemaState(None, "")),
+        ('{"error": "connection refused"}', SchemaState(None, "connection refused")),
+    ],
+)
+def test_schema_of_a_database_without_tables_or_without_a_server(line: str, expected: SchemaState) -> None:
+    assert Schema().process([line]) == expected
+
+
+def test_model_is_unknown_then_served_as_it_resolves() -> None:
+    model = read(Models, "deployed")["diabetes"]
+
+    assert read(Models, "fresh") == {}
+    assert model["resolved"]["uri"] == "models:/diabetes/1"
+    assert model["current"].startswith(model["resolved"]["id"] + "-")
+
+
+def test_service_is_absent_then_running_as_it_was_proved() -> None:
+    fresh, deployed = read(Service, "fresh"), read(Service, "deployed")
+
+    assert (fresh.properties["LoadState"], fresh.not_ready) == ("not-found", "it is not running")
+    assert (deployed.properties["UnitFileState"], deployed.not_ready) == ("enabled", "")
+    assert deployed.digest == deployed.proved
+
+
+def test_instances_of_the_umbrella_are_listed() -> None:
+    assert set(read(EnabledInstances, "fresh")) == set()
+    assert set(read(EnabledInstances, "deployed")) == {"diabetes"}

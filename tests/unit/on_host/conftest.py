@@ -1,0 +1,63 @@
+"""A small HTTP server that answers as a test wants: a stand-in, for answers that a real server gives only when ill."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server says to one request; `length` is the Content-Length that it announces, default the true one."""
+
+    body: bytes = b""
+    status: int = 200
+    length: int | None = None
+
+
+@dataclass
+class StandIn:
+    """The server's address, its answers by "METHOD /path", and the requests that it has had, with their bodies.
+
+    With `echo` it keeps what is PUT and gives it back, as an artifact store does.
+    """
+
+    url: str
+    answers: dict[str, Answer] = field(default_factory=dict)
+    requests: list[tuple[str, bytes]] = field(default_factory=list)
+    echo: bool = False
+
+
+@pytest.fixture
+def stand_in() -> Iterator[StandIn]:
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            what = f"{self.command} {self.path}"
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            state.requests.append((what, body))
+            if state.echo and self.command == "PUT":
+                state.answers[f"GET {self.path}"] = Answer(body)
+            if state.echo and self.command in ("PUT", "DELETE"):
+                state.answers.setdefault(what, Answer(b"{}"))
+            answer = state.answers.get(what, Answer(b"not here", 404))
+            self.send_response(answer.status)
+            self.send_header("Content-Length", str(len(answer.body) if answer.length is None else answer.length))
+            self.end_headers()
+            self.wfile.write(answer.body)
+
+        do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        state = StandIn(f"http://127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield state
+        server.shutdown()
+        thread.join(timeout=10)

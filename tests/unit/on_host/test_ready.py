@@ -1,0 +1,184 @@
+"""ready.py, run as a host runs it, against a stand-in that answers as a server does when it is ill."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mlflow_stack
+from tests.unit.on_host.conftest import Answer, StandIn
+
+SCRIPT = Path(mlflow_stack.__file__).parent / "on_host/ready.py"
+SEARCH = "POST /api/2.0/mlflow/experiments/search"
+
+
+def ready(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-I", str(SCRIPT), *arguments],
+        env={**os.environ, "http_proxy": "http://127.0.0.1:1", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def tracking(stand_in: StandIn) -> StandIn:
+    """A stand-in for a tracking server in good health."""
+    stand_in.answers |= {"GET /health": Answer(b"OK"), SEARCH: Answer(b'{"experiments": []}')}
+    stand_in.echo = True
+    return stand_in
+
+
+@pytest.fixture
+def model(stand_in: StandIn) -> StandIn:
+    """A stand-in for a model server in good health."""
+    stand_in.answers |= {"GET /ping": Answer(b"\n"), "POST /invocations": Answer(b'{"predictions": [1.5]}')}
+    return stand_in
+
+
+def outcome(done: subprocess.CompletedProcess[str]) -> tuple[int, str, str]:
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_tracking_server_is_ready_when_its_database_answers(tracking: StandIn) -> None:
+    done = ready("tracking", tracking.url)
+
+    assert outcome(done) == (0, "", "")
+    assert tracking.requests == [("GET /health", b""), (SEARCH, b'{"max_results": 1}')]
+
+
+def test_artifact_goes_up_comes_back_and_is_deleted(tracking: StandIn) -> None:
+    done = ready("tracking", tracking.url + "/", "--artifacts")
+
+    methods = [what.split("/artifacts/.mlflow-stack-probe-")[0] for what, _ in tracking.requests[2:]]
+    assert outcome(done) == (0, "", "")
+    assert methods == [f"{method} /api/2.0/mlflow-artifacts" for method in ("PUT", "GET", "DELETE")]
+    assert len(tracking.requests[2][1]) == 1024
+
+
+def test_plan_writes_no_artifact(tracking: StandIn) -> None:
+    done = ready("tracking", tracking.url, "--artifacts", READY_READ_ONLY="1")
+
+    assert outcome(done) == (0, "", "")
+    assert len(tracking.requests) == 2
+
+
+def test_artifact_that_comes_back_different_is_not_ready(tracking: StandIn) -> None:
+    tracking.echo = False
+
+    class Anything(dict[str, Answer]):
+        """Answers that accept every artifact and give back another one."""
+
+        def get(self, what: str, default: object = None) -> Answer:
+            return super().get(what, Answer(b"else"))
+
+    tracking.answers = Anything(tracking.answers)
+
+    done = ready("tracking", tracking.url, "--artifacts")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        f"not ready: GET {tracking.url}/api/2.0/mlflow-artifacts/artifacts/.mlflow-stack-probe-"
+    )
+    assert done.stderr.endswith(": an artifact of 1024 bytes came back as 4 other bytes\n")
+
+
+def test_tracking_server_whose_database_is_down_is_not_ready(tracking: StandIn) -> None:
+    tracking.answers[SEARCH] = Answer(b'{"error_code": "TEMPORARILY_UNAVAILABLE"}\n', 503)
+
+    done = ready("tracking", tracking.url)
+
+    assert outcome(done) == (
+        1,
+        "",
+        f"not ready: POST {tracking.url}/api/2.0/mlflow/experiments/search: HTTP 503: "
+        '{"error_code": "TEMPORARILY_UNAVAILABLE"}\n',
+    )
+
+
+def test_server_that_is_not_there_is_not_ready() -> None:
+    done = ready("tracking", "http://127.0.0.1:1")
+
+    assert outcome(done) == (1, "", "not ready: GET http://127.0.0.1:1/health: [Errno 111] Connection refused\n")
+
+
+def test_server_that_breaks_off_its_answer_is_not_ready(tracking: StandIn) -> None:
+    tracking.answers["GET /health"] = Answer(b"OK", length=100)
+
+    done = ready("tracking", tracking.url)
+
+    assert outcome(done) == (
+        1,
+        "",
+        f"not ready: GET {tracking.url}/health: IncompleteRead(2 bytes read, 98 more expected)\n",
+    )
+
+
+def test_model_is_ready_when_it_predicts_for_its_example(model: StandIn, tmp_path: Path) -> None:
+    example = tmp_path / "serving_input_example.json"
+    example.write_text('{"inputs": [[1]]}')
+
+    done = ready("model", model.url, str(example))
+
+    assert outcome(done) == (0, "", "")
+    assert model.requests == [("GET /ping", b""), ("POST /invocations", b'{"inputs": [[1]]}')]
+
+
+def test_model_without_an_example_is_ready_when_it_answers(model: StandIn, tmp_path: Path) -> None:
+    done = ready("model", model.url, str(tmp_path / "missing.json"))
+
+    assert outcome(done) == (0, "", "")
+    assert model.requests == [("GET /ping", b"")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Answer(b'{"predictions": []}'), 'no predictions in {"predictions": []}'),
+        (Answer(b"{}"), "no predictions in {}"),
+        (Answer(b"[1.5]"), "no predictions in [1.5]"),
+        (Answer(b"<html>"), "no predictions in <html>"),
+        (Answer(b"broken", 400), "HTTP 400: broken"),
+    ],
+)
+def test_model_that_does_not_predict_is_not_ready(model: StandIn, tmp_path: Path, answer: Answer, reason: str) -> None:
+    example = tmp_path / "serving_input_example.json"
+    example.write_text("{}")
+    model.answers["POST /invocations"] = answer
+
+    done = ready("model", model.url, str(example))
+
+    assert outcome(done) == (1, "", f"not ready: POST {model.url}/invocations: {reason}\n")
+
+
+def test_server_is_waited_for_while_there_is_time(tracking: StandIn) -> None:
+    """The stand-in refuses the first two calls, as a server does that is starting."""
+
+    class Starting(dict[str, Answer]):
+        def get(self, what: str, default: object = None) -> Answer:
+            return Answer(b"", 503) if len(tracking.requests) < 3 else super().get(what) or Answer(b"", 404)
+
+    tracking.answers = Starting(tracking.answers)
+
+    done = ready("tracking", tracking.url, READY_WAIT_S="30")
+
+    assert outcome(done) == (0, "", "")
+    assert [what for what, _ in tracking.requests] == ["GET /health"] * 3 + [SEARCH]
+
+
+def test_waiting_ends_with_the_last_reason(stand_in: StandIn) -> None:
+    done = ready("tracking", stand_in.url, READY_WAIT_S="0.3")
+
+    assert outcome(done) == (1, "", f"not ready: GET {stand_in.url}/health: HTTP 404: not here\n")
+    assert len(stand_in.requests) > 1
+
+
+def test_address_of_another_kind_is_a_usage_error() -> None:
+    done = ready("tracking", "file:///etc/passwd")
+
+    assert done.returncode == 2
+    assert done.stderr.endswith("error: file:///etc/passwd: expected an address that starts with http:// or https://\n")

@@ -1,0 +1,56 @@
+"""The role's password: compared and sent as its verifier, never itself. The salt is random, so this is no case file."""
+
+import base64
+import hashlib
+import json
+
+from mlflow_stack.domain.postgresql import scram_verifier
+from tests.unit.operations.test_operations import CASES, answer, commands_of, load
+
+ARGUMENTS = load(CASES / "postgresql.database/_arguments.yaml")
+VERIFIER = scram_verifier("hunter2", salt=b"0123456789abcdef")
+
+
+def host_with(verifier: str) -> dict[str, object]:
+    """Return the recorded answers, changed to those of a role that has a password."""
+    *files, server = answer({"recorded": "deployed"}, "Postgresql")
+    state = json.loads(server)
+    state["role"] |= {
+        "iterations": "4096",
+        "salt": verifier.split(":")[1].split("$", maxsplit=1)[0],
+        "verifier_sha256": hashlib.sha256(verifier.encode()).hexdigest(),
+    }
+    return {"Postgresql": [*files, json.dumps(state)]}
+
+
+def sent(answers: dict[str, object], password: str | None) -> str:
+    """Return the SQL that goes to the server."""
+    commands = commands_of("postgresql.database", {**ARGUMENTS, "password": password}, answers, "run")
+    return "".join(str(command.connector_arguments["_stdin"]) for command in commands)
+
+
+def test_password_that_the_role_has_is_not_sent_again() -> None:
+    assert sent(host_with(VERIFIER), "hunter2") == ""
+
+
+def test_password_that_is_not_given_leaves_that_of_the_role_alone() -> None:
+    assert sent(host_with(VERIFIER), None) == ""
+
+
+def test_changed_password_is_sent_as_a_verifier_and_in_no_argument() -> None:
+    commands = commands_of("postgresql.database", {**ARGUMENTS, "password": "hunter3"}, host_with(VERIFIER), "run")
+
+    (command,) = commands
+    sql = str(command.connector_arguments["_stdin"])
+    verifier = sql.split("PASSWORD '")[1].removesuffix("';\n")
+    salt = verifier.split(":")[1].split("$")[0]
+    assert command.get_raw_value() == "runuser -u postgres -- psql -X -A -t -q -v ON_ERROR_STOP=1 -d postgres -p 5432"
+    assert sql.startswith("SET log_min_error_statement = 'panic';\nALTER ROLE \"mlflow_user\" LOGIN NOSUPERUSER ")
+    assert verifier == scram_verifier("hunter3", base64.b64decode(salt))
+    assert "hunter3" not in sql
+
+
+def test_role_without_a_password_gets_one() -> None:
+    sql = sent({"Postgresql": answer({"recorded": "deployed"}, "Postgresql")}, "hunter2")
+
+    assert "PASSWORD 'SCRAM-SHA-256$4096:" in sql

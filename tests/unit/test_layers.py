@@ -1,0 +1,72 @@
+"""A module imports only from layers further down, as the docstring of mlflow_stack says."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow_stack
+
+PACKAGE = Path(mlflow_stack.__file__).parent
+LAYERS = [
+    name.removesuffix(".py") for name in re.findall(r"^    (\w+(?:/|\.py)) ", mlflow_stack.__doc__ or "", re.MULTILINE)
+]
+LAYERS = [name.rstrip("/") for name in LAYERS]
+ON_HOST = sorted((PACKAGE / "on_host").glob("*.py"))
+
+
+def modules() -> list[Path]:
+    return [path for path in sorted(PACKAGE.rglob("*.py")) if path not in ON_HOST and path.name != "__init__.py"]
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Yield the full name of everything that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def layer_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def test_every_module_is_in_a_layer_of_the_docstring() -> None:
+    assert {layer_of(path) for path in modules()} <= set(LAYERS)
+    assert len(LAYERS) == len(set(LAYERS))
+
+
+def test_every_module_imports_only_from_its_own_layer_or_one_further_down() -> None:
+    upward = []
+    for path in modules():
+        for name in imported(path):
+            package, _, rest = name.partition(".")
+            if package == "mlflow_stack" and LAYERS.index(rest.split(".")[0]) < LAYERS.index(layer_of(path)):
+                upward.append(f"{path.relative_to(PACKAGE)} imports {name}")
+
+    assert upward == []
+
+
+def test_domain_imports_nothing_that_needs_a_host() -> None:
+    strangers = [
+        f"{path.name} imports {name}"
+        for path in (PACKAGE / "domain").glob("*.py")
+        for name in imported(path)
+        if name.split(".")[0] not in {*sys.stdlib_module_names, "mlflow_stack", "yaml"}
+    ]
+
+    assert strangers == []
+
+
+def test_programs_on_the_host_import_only_the_standard_library_and_the_database_driver() -> None:
+    strangers = [
+        f"{path.name} imports {name}"
+        for path in ON_HOST
+        for name in imported(path)
+        if name.split(".")[0] not in sys.stdlib_module_names
+    ]
+
+    assert {line for line in strangers if "psycopg2" not in line or "schema.py" not in line} == set()

@@ -1,0 +1,149 @@
+"""group_data/ and the models name the same settings, and what follows from them."""
+
+import re
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+from pydantic import ValidationError
+
+from mlflow_stack.settings import CondaSettings, PreflightSettings, role_models, setting_names, split_by_role
+from tests.unit.defaults import DEFAULTS, GROUP_DATA, group_data, settings
+
+ALL = GROUP_DATA / "all.py"
+
+
+def test_group_data_and_the_models_name_the_same_settings() -> None:
+    assert sorted(DEFAULTS) == sorted(setting_names())
+
+
+def test_group_data_sets_nothing_without_the_prefix_of_a_role() -> None:
+    prefixes = tuple(f"{role}_" for role in role_models())
+
+    strangers = [
+        f"{path.name}: {name}"
+        for path in GROUP_DATA.glob("*.py")
+        for name in group_data(path)
+        if not name.startswith(prefixes)
+    ]
+
+    assert strangers == []
+
+
+def test_group_data_sets_nothing_in_two_files_of_groups() -> None:
+    files = [path for path in GROUP_DATA.glob("*.py") if path != ALL]
+
+    counts = Counter(name for path in files for name in group_data(path))
+
+    assert [name for name, count in counts.items() if count > 1] == []
+
+
+def test_group_data_has_a_comment_above_every_setting() -> None:
+    lines = ALL.read_text().splitlines()
+
+    bare = [
+        line
+        for above, line in pairwise(lines)
+        if re.match(r"[a-z]\w+ = ", line) and (not above.startswith("# ") or above.startswith("# ---"))
+    ]
+
+    assert bare == []
+
+
+def test_group_data_keeps_the_settings_of_a_role_together_in_its_section() -> None:
+    sections = re.split(r"^# --- (\w+): .*-$", ALL.read_text(), flags=re.MULTILINE)[1:]
+
+    found = {
+        role: re.findall(r"^([a-z]\w+) = ", text, re.MULTILINE)
+        for role, text in zip(sections[::2], sections[1::2], strict=True)
+    }
+
+    expected = {role: [f"{role}_{field}" for field in model.model_fields] for role, model in role_models().items()}
+    assert {role: sorted(names) for role, names in found.items()} == {
+        role: sorted(names) for role, names in expected.items()
+    }
+
+
+def test_settings_accept_the_defaults_in_every_group() -> None:
+    assert settings().tracking.port == 5000
+    assert settings(groups=("postgresql",)).groups == ("postgresql",)
+
+
+def test_settings_are_strict_about_types() -> None:
+    with pytest.raises(ValidationError) as refusal:
+        PreflightSettings(min_free_disk_mib="5000", min_memory_mib=True)  # type: ignore[arg-type]
+
+    assert [detail["type"] for detail in refusal.value.errors()] == ["int_type", "int_type"]
+
+
+def test_settings_can_not_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        settings().tracking.port = 5001
+
+
+def test_settings_take_the_role_prefix_off() -> None:
+    parts = split_by_role({"tracking_port": 1, "postgresql_port": 2, "custom_port": 3})
+
+    assert (parts["tracking"], parts["postgresql"], parts["conda"]) == ({"port": 1}, {"port": 2}, {})
+
+
+def test_installer_url_is_filled_in_with_version_and_architecture() -> None:
+    conda = settings(conda_installer_version="v1", conda_installer_sha256={"aarch64": "a" * 64}).conda
+
+    assert conda.installer_for("aarch64") == (
+        "https://repo.anaconda.com/miniconda/Miniconda3-v1-Linux-aarch64.sh",
+        "a" * 64,
+    )
+
+
+def test_installer_of_an_architecture_without_a_checksum_is_refused() -> None:
+    conda: CondaSettings = settings(conda_installer_sha256={"aarch64": "a" * 64}).conda
+
+    with pytest.raises(KeyError, match="x86_64"):
+        conda.installer_for("x86_64")
+
+
+def test_database_on_the_same_host_is_reached_by_its_socket() -> None:
+    found = settings(postgresql_port=5433)
+
+    assert found.database_uri == "postgresql+psycopg2://mlflow_user@/mlflow_db?host=/var/run/postgresql&port=5433"
+    assert not found.database_needs_password
+
+
+def test_database_of_another_provider_is_used_as_it_is_given() -> None:
+    uri = "postgresql+psycopg2://u@db.example.com:6432/d?sslmode=verify-full"
+
+    found = settings(tracking_database_uri=uri)
+
+    assert (found.database_uri, found.database_needs_password) == (uri, True)
+
+
+@pytest.mark.parametrize(
+    ("bind", "public_name", "expected"),
+    [
+        ("127.0.0.1", "", "127.0.0.1"),
+        ("0.0.0.0", "", "10.0.0.1"),
+        ("::", "", "10.0.0.1"),
+        ("0.0.0.0", "mlflow.example.com", "mlflow.example.com"),
+    ],
+)
+def test_public_name_is_what_clients_use(bind: str, public_name: str, expected: str) -> None:
+    found = settings(tracking_bind=bind, tracking_public_name=public_name)
+
+    assert found.tracking_public_name == expected
+
+
+@pytest.mark.parametrize(
+    ("bind", "expected"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:5000"),
+        ("10.0.0.1", "http://10.0.0.1:5000"),
+        ("fd00::1", "http://[fd00::1]:5000"),
+    ],
+)
+def test_tracking_server_is_reached_by_an_address_that_it_listens_on(bind: str, expected: str) -> None:
+    assert settings(tracking_bind=bind).tracking_uri == expected
+
+
+def test_tracking_server_of_another_provider_is_used_without_a_trailing_slash() -> None:
+    assert settings(production_tracking_uri="https://mlflow.example.com/").tracking_uri == "https://mlflow.example.com"
