@@ -10,6 +10,7 @@ live side by side and `down` finds all of it again, whatever crashed in between.
 How the modules build on each other, top to bottom:
 
     __main__      the command line
+    demo          `make demo`: a host, deployed to, with a model trained and served
     inventory     the lab's hosts as pyinfra sees them
     core, host    Lab and Host: the Python interface
     supervisor    the process that runs one host: mounts, boots, boots again

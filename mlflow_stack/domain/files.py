@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from shlex import quote
 
@@ -40,7 +41,7 @@ class FileState:
     sha256: str
 
 
-def read_states_command(paths: tuple[str, ...]) -> str:
+def read_states_command(paths: Sequence[str]) -> str:
     """Return a command that prints the state of each path, one a line; paths that are no regular files are left out.
 
     A symbolic link counts as absent: we never write through one that somebody planted.

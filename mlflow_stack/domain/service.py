@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from shlex import quote
 
 from mlflow_stack.domain import layout
+from mlflow_stack.domain.files import FileState, parse_states, read_states_command
 
 # Seconds after its start in which a unit that does not answer yet is waited for.
 STARTING_S = 60
@@ -16,7 +17,8 @@ STARTING_S = 60
 class ServiceState:
     """`properties`: of `systemctl show`. `digest`: of everything that the service runs on; `proved`: the same at the
     last readiness gate that it passed. `changed_since_start`: a file of those is newer than the process.
-    `not_ready`: why the readiness check fails, "" when it passes. `skipped`: what it would run is not there."""
+    `not_ready`: why the readiness check fails, "" when it passes. `skipped`: what it would run is not there.
+    `files`: states of the files of ours that it runs on."""
 
     properties: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
@@ -24,6 +26,7 @@ class ServiceState:
     changed_since_start: bool = False
     not_ready: str = "absent"
     skipped: bool = False
+    files: Mapping[str, FileState] = field(default_factory=dict)
 
 
 def stamp_path(unit: str) -> str:
@@ -43,7 +46,7 @@ def digest_script(unit: str, watched: Sequence[str]) -> str:
     )
 
 
-def read_command(unit: str, watched: Sequence[str], ready: str, only_if: str) -> str:
+def read_command(unit: str, files: Sequence[str], watched: Sequence[str], ready: str, only_if: str) -> str:
     """Return a command that prints a ServiceState; the readiness check runs only when the unit is active.
 
     A unit that was started a moment ago (a reboot, a crash) gets its time to answer instead of another restart.
@@ -51,7 +54,8 @@ def read_command(unit: str, watched: Sequence[str], ready: str, only_if: str) ->
     return (
         (f"[ -e {quote(only_if)} ] || {{ echo skipped=yes; exit 0; }}; " if only_if else "")
         + f"systemctl show -p LoadState,ActiveState,UnitFileState,NeedDaemonReload,ActiveEnterTimestamp {quote(unit)}; "
-        f"{digest_script(unit, watched)}; "
+        f"{{ {read_states_command(files)}; }} | sed 's/^/file=/'; "
+        f"{digest_script(unit, [*files, *watched])}; "
         f'echo "digest=$digest"; echo "proved=$(cat {stamp_path(unit)} 2>/dev/null)"; '
         f'since=$(date -d "$(systemctl show -P ActiveEnterTimestamp {quote(unit)})" +%s 2>/dev/null || echo 0); '
         'for f in $files; do [ "$(stat -c %Z "$f" 2>/dev/null || echo 0)" -gt "$since" ] && echo newer=yes; done; '
@@ -65,9 +69,16 @@ def read_command(unit: str, watched: Sequence[str], ready: str, only_if: str) ->
 def parse_state(lines: Sequence[str]) -> ServiceState:
     """Parse the output of read_command."""
     values = dict(line.split("=", 1) for line in lines if "=" in line)
+    files = [line.removeprefix("file=") for line in lines if line.startswith("file=")]
     not_ready = "" if "ready" in values else values.get("not_ready", "it is not running")
     return ServiceState(
-        values, values.get("digest", ""), values.get("proved", ""), "newer" in values, not_ready, "skipped" in values
+        properties=values,
+        digest=values.get("digest", ""),
+        proved=values.get("proved", ""),
+        changed_since_start="newer" in values,
+        not_ready=not_ready,
+        skipped="skipped" in values,
+        files=parse_states(files),
     )
 
 

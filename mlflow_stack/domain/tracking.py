@@ -53,3 +53,8 @@ def as_tracking_user(command: str, passfile: str) -> str:
         f"systemd-run --quiet --wait --pipe --collect -p User={layout.TRACKING_USER} "
         f"-p LoadCredential=pgpass:{passfile} -p PrivateMounts=yes sh -c {quote(script)}"
     )
+
+
+def libpq_uri(uri: str) -> str:
+    """Return a SQLAlchemy URI as PostgreSQL's own programs read it."""
+    return uri.replace("postgresql+psycopg2://", "postgresql://", 1)

@@ -11,7 +11,7 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.facts import FactBase
 
 from mlflow_stack.domain import layout
-from mlflow_stack.domain.tracking import as_tracking_user
+from mlflow_stack.domain.tracking import as_tracking_user, libpq_uri
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,13 @@ class Schema(FactBase[SchemaState]):
 
     def command(self, python: str, uri: str, passfile: str) -> StringCommand:
         program = f"{quote(python)} -I {layout.LIBEXEC_DIR}/schema.py revision {quote(uri)}"
-        return StringCommand(f"[ -x {quote(python)} ] && {as_tracking_user(program, passfile)} 2>/dev/null || true")
+        # A plan comes before the environment that it plans; psql can't say whether the revision is known.
+        query = "SELECT json_build_object('revision', version_num) FROM alembic_version"
+        psql = f"psql -X -A -t -q {quote(libpq_uri(uri))} -c {quote(query)}"
+        return StringCommand(
+            f"if [ -x {quote(python)} ]; then {as_tracking_user(program, passfile)}; "
+            f"else {as_tracking_user(psql, passfile)}; fi 2>/dev/null || true"
+        )
 
     def process(self, output: list[str]) -> SchemaState:
         answer = json.loads(output[-1])

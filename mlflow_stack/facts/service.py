@@ -16,8 +16,10 @@ class Service(FactBase[ServiceState]):
 
     default = ServiceState
 
-    def command(self, unit: str, watched: Sequence[str], ready: str, only_if: str) -> StringCommand:
-        return StringCommand(read_command(unit, watched, ready, only_if))
+    def command(
+        self, unit: str, files: Sequence[str], watched: Sequence[str], ready: str, only_if: str
+    ) -> StringCommand:
+        return StringCommand(read_command(unit, files, watched, ready, only_if))
 
     def process(self, output: list[str]) -> ServiceState:
         return parse_state(output)

@@ -6,7 +6,6 @@ from collections.abc import Generator
 from shlex import quote
 
 from pyinfra.api.command import StringCommand
-from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
@@ -22,6 +21,7 @@ from mlflow_stack.domain.environment import (
 )
 from mlflow_stack.domain.files import ManagedFile, write_command
 from mlflow_stack.facts.conda import Conda, Environment, Environments, EnvironmentState
+from mlflow_stack.operations.refusal import refuse
 
 Commands = Generator[StringCommand, None, None]
 
@@ -38,9 +38,10 @@ def miniconda(prefix: str, version: str, architecture: str, url: str, sha256: st
     marker = ManagedFile(f"{prefix}/{layout.MARKER}", installation_marker(version, sha256))
     settings = ManagedFile(f"{prefix}/.condarc", condarc)
     if state.exists and not state.marker and not state.started:
-        raise OperationError(
+        yield from refuse(
             f"{prefix} exists and was not made by MLflow Stack; set conda_prefix to a path that does not exist yet"
         )
+        return
     installed = state.marker.strip() == marker.content.strip()
     if installed and state.condarc == settings.state():
         host.noop(f"Miniconda {version} is installed at {prefix}")

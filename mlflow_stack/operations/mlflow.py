@@ -6,13 +6,13 @@ from collections.abc import Generator
 from shlex import quote
 
 from pyinfra.api.command import StringCommand
-from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from mlflow_stack.domain import layout
 from mlflow_stack.domain.tracking import as_tracking_user
-from mlflow_stack.facts.mlflow import Schema
+from mlflow_stack.facts.mlflow import Schema, SchemaState
+from mlflow_stack.operations.refusal import refuse
 
 Commands = Generator[StringCommand, None, None]
 
@@ -30,22 +30,31 @@ def schema(environment: str, uri: str, target: str, allow_upgrade: bool, passfil
     if state.revision == target:
         host.noop(f"the schema is at revision {target}")
         return
-    if state.error and host.state.is_executing:  # a plan may find no database yet
-        raise OperationError(f"the tracking database: {state.error}")
-    if not state.known:
-        raise OperationError(
-            f"the tracking database has schema revision {state.revision}, which this MLflow does not know: a newer "
-            "MLflow made it. Deploy that version or a newer one, or restore a dump of the older database; "
-            "tracking_upgrade_database never goes back. Nothing was changed on the database or the running server"
-        )
-    if state.revision is not None and not allow_upgrade:
-        raise OperationError(
-            f"the tracking database has schema revision {state.revision}, this MLflow has {target}. An upgrade can't "
-            "be undone; set tracking_upgrade_database = True to let this run dump the database and upgrade it, or "
-            "deploy the MLflow that it was made with. Nothing was changed on the database or the running server"
-        )
+    if refusal := _refusal(state, target, allow_upgrade):
+        yield from refuse(refusal)
+        return
     yield StringCommand("systemctl stop mlflow-tracking.service 2>/dev/null || true")
     program = f"{layout.LIBEXEC_DIR}/schema.py upgrade {quote(uri)} {target}"
     yield StringCommand(
         as_tracking_user(f"{python} -I {program} {environment}/bin/mlflow {layout.BACKUP_DIR}", passfile)
     )
+
+
+def _refusal(state: SchemaState, target: str, allow_upgrade: bool) -> str:
+    """Return why the database must not be touched; "" when it may be brought to `target`."""
+    if state.error:
+        # A plan may find no database yet.
+        return f"the tracking database: {state.error}" if host.state.is_executing else ""
+    if not state.known:
+        return (
+            f"the tracking database has schema revision {state.revision}, which this MLflow does not know: a newer "
+            "MLflow made it. Deploy that version or a newer one, or restore a dump of the older database; "
+            "tracking_upgrade_database never goes back. Nothing was changed on the database or the running server"
+        )
+    if state.revision is not None and not allow_upgrade:
+        return (
+            f"the tracking database has schema revision {state.revision}, this MLflow has {target}. An upgrade can't "
+            "be undone; set tracking_upgrade_database = True to let this run dump the database and upgrade it, or "
+            "deploy the MLflow that it was made with. Nothing was changed on the database or the running server"
+        )
+    return ""

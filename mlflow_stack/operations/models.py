@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Generator
 from shlex import quote
-from typing import Any
 
 from pyinfra.api.command import StringCommand
-from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
@@ -19,6 +17,7 @@ from mlflow_stack.domain.model_uri import parse_model_uri
 from mlflow_stack.facts.conda import Environment
 from mlflow_stack.facts.mlflow import Models
 from mlflow_stack.operations.conda import build_environment
+from mlflow_stack.operations.refusal import refuse
 
 Commands = Generator[StringCommand, None, None]
 
@@ -56,8 +55,14 @@ def release(
         if state["missing"] and not required:
             host.noop(f"{state['error']} yet; model {model} is skipped until there is")
             return
-        raise OperationError(f"production_models[{model!r}]: {uri}: {state['error']}")
-    spec = release_environment(model, uri, state["resolved"], channels)
+        yield from refuse(f"production_models[{model!r}]: {uri}: {state['error']}")
+        return
+    try:
+        spec = _release_environment(model, state["resolved"]["conda_yaml"], channels)
+    except ModelEnvironmentError as error:
+        advice = "log the model again with mlflow.<flavor>.log_model"
+        yield from refuse(f"production_models[{model!r}]: {uri}: {error}; {advice}")
+        return
     release_name = f"{state['resolved']['id']}-{spec.digest[:8]}"
     if state["current"] == release_name:
         host.noop(f"{uri} is {release_name}, which is served")
@@ -69,16 +74,10 @@ def release(
     yield from _publish(model, release_name, spec, keep)
 
 
-def release_environment(model: str, uri: str, resolved: dict[str, Any], channels: tuple[str, ...]) -> EnvironmentSpec:
-    """Return the environment of a resolved model; raise OperationError when it brings none that can serve it."""
-    try:
-        if resolved["conda_yaml"] is None:
-            raise ModelEnvironmentError("it was logged without an environment (no conda.yaml)")
-        return model_environment(model, resolved["conda_yaml"], channels)
-    except ModelEnvironmentError as error:
-        raise OperationError(
-            f"production_models[{model!r}]: {uri}: {error}; log the model again with mlflow.<flavor>.log_model"
-        ) from None
+def _release_environment(model: str, conda_yaml: str | None, channels: tuple[str, ...]) -> EnvironmentSpec:
+    if conda_yaml is None:
+        raise ModelEnvironmentError("it was logged without an environment (no conda.yaml)")
+    return model_environment(model, conda_yaml, channels)
 
 
 def _staging(model: str) -> str:

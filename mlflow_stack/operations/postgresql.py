@@ -8,13 +8,13 @@ from collections.abc import Generator, Sequence
 from shlex import quote
 
 from pyinfra.api.command import StringCommand
-from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from mlflow_stack.domain import postgresql as pg
 from mlflow_stack.domain.files import ManagedFile, write_command
 from mlflow_stack.facts.postgresql import PSQL, Postgresql, PostgresqlState
+from mlflow_stack.operations.refusal import refuse
 
 Commands = Generator[StringCommand, None, None]
 
@@ -105,10 +105,11 @@ def database(conf_dir: str, unit: str, port: int, role: str, database: str, pass
     state = host.get_fact(Postgresql, conf_dir=conf_dir, unit=unit, port=port, role=role, database=database)
     found_role, found_database = state.server.get("role"), state.server.get("database")
     if found_database and found_database["owner"] != role:
-        raise OperationError(
+        yield from refuse(
             f"database {database} belongs to role {found_database['owner']!r}, expected {role!r}; set "
             "postgresql_database to another name, or hand it over with ALTER DATABASE … OWNER TO"
         )
+        return
     sql = ""
     verifier = _changed_verifier(found_role, password)
     if not found_role or verifier or _has_wrong_rights(found_role):

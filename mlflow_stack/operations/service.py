@@ -9,7 +9,8 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import OperationMeta, operation
 from pyinfra.context import host
 
-from mlflow_stack.domain.service import gate_command, reasons_to_restart
+from mlflow_stack.domain.files import ManagedFile
+from mlflow_stack.domain.service import ServiceState, gate_command, reasons_to_restart
 from mlflow_stack.facts.service import EnabledInstances, Service
 
 Commands = Generator[StringCommand, None, None]
@@ -18,43 +19,54 @@ Commands = Generator[StringCommand, None, None]
 @operation()
 def ready(
     unit: str,
-    watched: Sequence[str],
+    files: Sequence[ManagedFile],
     check: str,
     timeout_s: int,
+    watched: Sequence[str] = (),
     only_if: str = "",
     after: Sequence[OperationMeta] = (),
 ) -> Commands:
     """Ensure that a unit starts at boot, runs with its present files, and works.
 
-    `watched` are the files beside the unit that it runs on; `check` is a command that exits 0 when the service works
-    (on_host/ready.py) and `timeout_s` how long it may take after a start. Whether to restart is judged by what the unit
-    was last proved ready with, not by what this run changed: a run that was interrupted after it wrote the unit
-    can't lose the restart (pyinfra has no handlers that survive one). The check runs in every run, also when there is
-    nothing to do: a run that ends well has seen the service work. While the path `only_if` is absent the unit is left
-    alone. `after` are the operations that write what the unit runs on: a plan, which can't see their effect, lists the
-    restart that follows from them.
+    `files` are those of ours that it runs on, `watched` further paths; `check` is a command that exits 0 when the
+    service works (on_host/ready.py) and `timeout_s` how long it may take after a start. Whether to restart is judged by
+    what the unit was last proved ready with, not by what this run changed: a run that was interrupted after it wrote
+    the unit can't lose the restart (pyinfra has no handlers that survive one). The check runs in every run, also when
+    there is nothing to do: a run that ends well has seen the service work.
+
+    While the path `only_if` is absent the unit is left alone. A plan can't see what operations before this one would
+    do; it lists the restart that follows from a file that is not as declared, or from one of the operations `after`.
     """
+    running = host.state.is_executing
     # A plan changes nothing, not even for a moment: the artifact that goes up and down is for runs.
-    look = check if host.state.is_executing else f"READY_READ_ONLY=1 {check}"
-    state = host.get_fact(Service, unit=unit, watched=tuple(watched), ready=look, only_if=only_if)
-    follows = not host.state.is_executing and any(operation.will_change for operation in after)
+    look = check if running else f"READY_READ_ONLY=1 {check}"
+    paths = tuple(file.path for file in files)
+    state = host.get_fact(Service, unit=unit, files=paths, watched=tuple(watched), ready=look, only_if=only_if)
+    follows = not running and any(operation.will_change for operation in after)
     if state.skipped and not follows:
         host.noop(f"{unit} has nothing to run yet")
         return
-    reasons = reasons_to_restart(state)
-    enabled = state.properties.get("UnitFileState") == "enabled"
-    if not reasons and not follows and enabled:
+    follows = follows or any(state.files.get(file.path) != file.state() for file in files)
+    if not follows and not reasons_to_restart(state) and _is_enabled(state):
         host.noop(f"{unit} is enabled, runs and works")
         return
+    yield from _start(unit, state, restart=follows or bool(reasons_to_restart(state)))
+    yield StringCommand(gate_command(unit, [*paths, *watched], check, timeout_s))
+
+
+def _is_enabled(state: ServiceState) -> bool:
+    return state.properties.get("UnitFileState") == "enabled"
+
+
+def _start(unit: str, state: ServiceState, restart: bool) -> Commands:
     if state.properties.get("LoadState") == "masked":
         yield StringCommand("systemctl unmask", quote(unit))
     yield StringCommand("systemctl daemon-reload")
-    if not enabled:
+    if not _is_enabled(state):
         yield StringCommand("systemctl enable --quiet", quote(unit))
-    if reasons or follows:
+    if restart:
         # reset-failed: a unit that used up its start limit would refuse to start.
         yield StringCommand(f"systemctl reset-failed {quote(unit)} 2>/dev/null; systemctl restart {quote(unit)}")
-    yield StringCommand(gate_command(unit, watched, check, timeout_s))
 
 
 @operation()

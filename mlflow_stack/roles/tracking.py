@@ -6,7 +6,7 @@ from pyinfra.api.deploy import deploy
 
 from mlflow_stack import secret_store
 from mlflow_stack.domain import layout
-from mlflow_stack.domain.environment import schema_revision
+from mlflow_stack.domain.environment import EnvironmentSpec, schema_revision
 from mlflow_stack.domain.files import ManagedFile
 from mlflow_stack.domain.tracking import PASSFILE, allowed_hosts, allowed_origins, environment_file, pgpass
 from mlflow_stack.operations import files, mlflow, service
@@ -23,9 +23,8 @@ VERIFY_UNIT = 'out=$(systemd-analyze verify "$new" 2>&1) && [ -z "$out" ] || { e
 def deploy_tracking(settings: Settings) -> None:
     """Ensure that the tracking server runs on the present schema and really works."""
     environment = mlflow_environment(settings)
-    ready = f"{settings.conda.prefix}/bin/python -I {layout.LIBEXEC_DIR}/ready.py tracking"
-    credentials = _credentials(settings)
-    password = files.managed(
+    credentials, configuration = _credentials(settings), _configuration(settings, environment)
+    files.managed(
         name="Write the database password for mlflow-tracking",
         files=credentials,
         absent=[] if credentials else [PASSFILE],
@@ -38,28 +37,27 @@ def deploy_tracking(settings: Settings) -> None:
         allow_upgrade=settings.tracking.upgrade_database,
         passfile=PASSFILE if credentials else "",
     )
-    configuration = files.managed(
-        name="Write the unit and configuration of mlflow-tracking",
-        files=[
-            ManagedFile(
-                ENVIRONMENT_FILE, environment_file(variables(settings)), mode="640", group=layout.TRACKING_USER
-            ),
-            ManagedFile(
-                f"{layout.UNIT_DIR}/{UNIT}",
-                render(f"{layout.UNIT_DIR}/{UNIT}", settings=settings, environment=environment.path),
-                check=VERIFY_UNIT,
-            ),
-        ],
-    )
+    files.managed(name="Write the unit and configuration of mlflow-tracking", files=configuration)
+    ready = f"{settings.conda.prefix}/bin/python -I {layout.LIBEXEC_DIR}/ready.py tracking"
     service.ready(
         name="Run mlflow-tracking and see it work",
         unit=UNIT,
+        files=[*configuration, *credentials],
         # The marker is newer than the process when the environment had to be built again.
-        watched=[ENVIRONMENT_FILE, f"{environment.path}/{layout.MARKER}", *(file.path for file in credentials)],
+        watched=[f"{environment.path}/{layout.MARKER}"],
         check=f"{ready} {settings.tracking_uri} --artifacts",
         timeout_s=settings.tracking.ready_timeout_s,
-        after=[password, schema, configuration],
+        after=[schema],
     )
+
+
+def _configuration(settings: Settings, environment: EnvironmentSpec) -> list[ManagedFile]:
+    unit = f"{layout.UNIT_DIR}/{UNIT}"
+    text = render(unit, settings=settings, environment=environment.path)
+    return [
+        ManagedFile(ENVIRONMENT_FILE, environment_file(variables(settings)), mode="640", group=layout.TRACKING_USER),
+        ManagedFile(unit, text, check=VERIFY_UNIT),
+    ]
 
 
 def variables(settings: Settings) -> dict[str, str]:

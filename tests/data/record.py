@@ -69,7 +69,8 @@ def facts(environment: str) -> list[tuple[Any, dict[str, Any]]]:
             service.Service,
             {
                 "unit": "mlflow-tracking.service",
-                "watched": (f"{layout.CONFIG_DIR}/tracking.env", f"{environment}/{layout.MARKER}"),
+                "files": (f"{layout.CONFIG_DIR}/tracking.env", f"{layout.UNIT_DIR}/mlflow-tracking.service"),
+                "watched": (f"{environment}/{layout.MARKER}",),
                 "ready": f"READY_READ_ONLY=1 {READY} tracking {TRACKING_URI} --artifacts",
                 "only_if": "",
             },

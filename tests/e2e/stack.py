@@ -164,9 +164,10 @@ class Stack:
 
     def fingerprint(self) -> str:
         """Return the host's files, users, packages, units and processes' programs: what a plan must not change."""
+        moving = ["/proc", "/sys", "/run", "/tmp", "/var/log", "/var/tmp", "/var/cache", "/var/lib/systemd"]
+        moving += ["/var/lib/postgresql", "'/home/*/.cache'"]
+        skipped = " -o ".join(f"-path {path}" for path in moving)
         return self.host.run(
-            "find / -xdev \\( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/log "
-            "-o -path /var/tmp -o -path /var/cache -o -path /var/lib/systemd -o -path /var/lib/postgresql -o -path '/home/*/.cache' \\) -prune "
-            "-o -type f -printf '%p %m %u %s %T@\\n' | sort; "
+            f"find / -xdev \\( {skipped} \\) -prune -o -type f -printf '%p %m %u %s %T@\\n' | sort; "
             "cat /etc/passwd; dpkg-query -W; systemctl list-unit-files --no-legend | grep -v '[.]scope'; ls -A /tmp"
         ).stdout

@@ -108,14 +108,16 @@ def test_stamp_is_kept_for_each_unit() -> None:
 
 
 def test_reading_skips_a_unit_whose_release_is_not_there() -> None:
-    command = read_command(UNIT, [], "true", only_if="/nonexistent/current")
+    command = read_command(UNIT, [], [], "true", only_if="/nonexistent/current")
 
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, timeout=20)
 
     assert done.stdout == "skipped=yes\n"
 
 
-@pytest.mark.parametrize("command", [read_command(UNIT, ["/a"], "true", ""), gate_command(UNIT, ["/a"], "true", 9)])
+@pytest.mark.parametrize(
+    "command", [read_command(UNIT, ["/b"], ["/a"], "true", ""), gate_command(UNIT, ["/a"], "true", 9)]
+)
 def test_commands_are_valid_for_a_plain_shell(command: str) -> None:
     done = subprocess.run(["sh", "-n", "-c", command], capture_output=True, text=True, check=False, timeout=20)
 

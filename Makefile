@@ -1,0 +1,66 @@
+# `make` lists what there is. Everything runs in .venv, which the first target that needs it makes.
+
+PYTHON ?= python3
+RUN := .venv/bin/python
+# In the order of what they cost; the order in which `make test` runs them.
+FAST_TESTS := tests/unit tests/plan
+LAB_TESTS := tests/lab_conda tests/lab tests/e2e
+# Seconds: a guard against a run that hangs, not a measure of how long it takes. SIGINT lets pytest clean up.
+PYTEST = timeout --foreground --signal=INT --kill-after=120 $(1) $(RUN) -m pytest
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help venv packages test-packages demo demo-down lab lab-down static check test bench lock docs
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: .venv/requirements-dev.txt  ## make .venv with everything from requirements-dev.txt
+
+# The copy is the stamp: it is written when the installation is complete.
+.venv/requirements-dev.txt: requirements-dev.txt
+	@echo "Installing requirements-dev.txt into .venv (a minute the first time)"
+	@$(PYTHON) -m venv .venv
+	@$(RUN) -m pip install -qq --no-compile --disable-pip-version-check --requirement requirements-dev.txt
+	@cp requirements-dev.txt $@
+
+packages:
+	@$(PYTHON) scripts/packages.py
+
+test-packages:
+	@$(PYTHON) scripts/packages.py --tests
+
+demo: packages venv  ## a host on this machine, deployed to, with a model trained and served (root)
+	@$(RUN) -m lab.demo
+
+demo-down: venv  ## remove all that the demo made
+	@$(RUN) -m lab.demo down
+
+lab: packages venv  ## one empty host on this machine, which inventory.py names (root)
+	@$(RUN) -m lab up
+
+lab-down: venv  ## remove the lab
+	@$(RUN) -m lab down
+
+static: venv
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+	$(RUN) scripts/lock.py --check
+	$(RUN) scripts/settings_docs.py --check
+
+check: static  ## the fast part of the tests: lint, types, locks, docs, unit, plan
+	$(call PYTEST,900) $(FAST_TESTS)
+
+test: test-packages static  ## everything, on real hosts in the lab (root)
+	$(call PYTEST,7200) $(FAST_TESTS) $(LAB_TESTS)
+
+bench: packages venv  ## measure what bench/README.md lists (root)
+	$(RUN) -m bench.noop
+	$(RUN) -m bench.first_converge
+	$(RUN) -m bench.footprint
+
+lock: venv  ## make locks/ and requirements*.txt from their sources
+	$(RUN) scripts/lock.py
+
+docs: venv  ## make docs/settings.md from group_data/all.py
+	$(RUN) scripts/settings_docs.py
