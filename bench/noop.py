@@ -6,7 +6,7 @@ from bench.common import bench_lab, median, say, seconds, served
 from lab import Host
 
 RUNS = 5
-LOGGED = "journalctl -u ssh -o cat --no-pager | grep -c 'Starting session: command for deploy' || true"
+LOGGED = "journalctl -t sshd -o cat --no-pager | grep -c 'Starting session: command for deploy' || true"
 
 
 def count_commands(host: Host) -> int:
