@@ -49,11 +49,11 @@ def test_changed_setting_restarts_only_what_it_concerns(
     served.recovers()
 
 
-def test_other_python_is_built_beside_the_old_one_and_rolled_back_without_a_build(served: Stack) -> None:
+def test_other_python_is_built_with_pip_beside_the_old_one_and_rolled_back_without_a_build(served: Stack) -> None:
     served.converge()
     before = served.invocations()
 
-    there = served.converge(conda_python="3.11")
+    there = served.converge(conda_python="3.11", conda_package_installer="pip")
     version = served.host.run("/proc/$(systemctl show -P MainPID mlflow-tracking)/exe -V").stdout
     back = served.converge()
 
