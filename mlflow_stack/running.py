@@ -9,9 +9,7 @@ import socket
 import sys
 from typing import TextIO
 
-import gevent  # type: ignore[import-untyped]
 from pyinfra import logger
-from pyinfra.api.exceptions import PyinfraError
 
 from mlflow_stack.domain.survey import RUN_VARIABLE
 
@@ -29,8 +27,6 @@ _NOBODY = "pyinfra asks, and there is no terminal to answer from; run with --dry
 def prepare_run() -> dict[str, str]:
     """Prepare this run of pyinfra; return the environment of its commands, which marks them (see RUN_VARIABLE)."""
     logger.addFilter(ConnectAdvice())
-    # pyinfra reports it by itself; gevent would print a traceback before, as for a fault in the program.
-    gevent.get_hub().NOT_ERROR += (PyinfraError,)
     if sys.stdin is None or not sys.stdin.isatty():
         sys.stdin = Unattended(sys.stdin)  # all that input() wants
     return {RUN_VARIABLE: f"{getpass.getuser()}@{socket.gethostname()}:{os.getpid()}"}

@@ -14,6 +14,7 @@ from mlflow_stack.domain.tracking import as_tracking_user
 from mlflow_stack.facts.mlflow import Schema, SchemaState
 from mlflow_stack.operations.refusal import refuse
 
+UNIT = "mlflow-tracking.service"
 Commands = Generator[StringCommand, None, None]
 
 
@@ -23,7 +24,8 @@ def schema(environment: str, uri: str, target: str, allow_upgrade: bool, passfil
 
     A server start would migrate an older database by itself, silently and one-way, so this comes before it: an empty
     database is initialised; an older one is refused unless `allow_upgrade`, and then dumped before; a newer one is
-    always refused. The server is stopped meanwhile, since old code on a new schema fails.
+    always refused. The server is stopped meanwhile, since old code on a new schema fails; it is started again when
+    the upgrade fails, which on PostgreSQL is one transaction.
     """
     python = f"{environment}/bin/python"
     state = host.get_fact(Schema, python=python, uri=uri, passfile=passfile)
@@ -33,10 +35,12 @@ def schema(environment: str, uri: str, target: str, allow_upgrade: bool, passfil
     if refusal := _refusal(state, target, allow_upgrade):
         yield from refuse(refusal)
         return
-    yield StringCommand("systemctl stop mlflow-tracking.service 2>/dev/null || true")
     program = f"{layout.LIBEXEC_DIR}/schema.py upgrade {quote(uri)} {target}"
+    upgrade = as_tracking_user(f"{python} -I {program} {environment}/bin/mlflow {layout.BACKUP_DIR}", passfile)
+    # A failed upgrade leaves the schema as it was, and the unit is still the old one: a server that ran runs again.
     yield StringCommand(
-        as_tracking_user(f"{python} -I {program} {environment}/bin/mlflow {layout.BACKUP_DIR}", passfile)
+        f"was=$(systemctl is-active {UNIT}); systemctl stop {UNIT} 2>/dev/null; "
+        f'{upgrade} || {{ [ "$was" != active ] || systemctl start {UNIT}; exit 1; }}'
     )
 
 
