@@ -37,6 +37,8 @@ OPTIONS = (
     "--dpkgopt=path-exclude=/usr/share/doc/*",
     "--dpkgopt=path-exclude=/usr/share/locale/*",
     '--customize-hook=chroot "$1" useradd --create-home --shell /bin/bash deploy',
+    # As Debian's adduser makes it: what runs as another user can't even look into the home it is started from.
+    '--customize-hook=chmod 700 "$1/home/deploy"',
     '--customize-hook=echo "deploy ALL=(ALL) NOPASSWD: ALL" >"$1/etc/sudoers.d/deploy"',
     '--customize-hook=chmod 440 "$1/etc/sudoers.d/deploy"',
     # Every host gets a key of its own.

@@ -60,6 +60,10 @@ def check_inventory(entries: Iterable[HostEntry], empty_groups: Iterable[str] = 
         if found:
             checked[entry.name] = found
     for name, settings in checked.items():
+        server = next((other for other in checked.values() if "tracking" in other.groups), None)
+        if server:  # the name that it answers to, not merely an address of its host
+            checked[name] = settings.model_copy(update={"tracking_host": server.tracking_public_name})
+    for name, settings in checked.items():
         # What one host needs of another can be judged only when all of them are known.
         needs = _contradictions(settings, checked) if len(checked) == len(entries) else []
         for problem in _shared_ports(settings) + needs:
@@ -158,6 +162,8 @@ def _database_contradictions(settings: Settings, hosts: Mapping[str, Settings]) 
     servers = [other for other in hosts.values() if "postgresql" in other.groups]
     if not servers:
         return ["the group tracking needs a database: add a group postgresql, or set tracking_database_uri"]
+    if problem := _difference(settings, servers[0], "postgresql", ("port", "database", "role", "password")):
+        return [problem]
     if not servers[0].postgresql.client_networks:
         return ["the database is on another host, but postgresql_client_networks is empty; add this host's network"]
     return []
@@ -169,12 +175,26 @@ def _registry_contradictions(settings: Settings, hosts: Mapping[str, Settings]) 
     servers = [other for other in hosts.values() if "tracking" in other.groups]
     if not servers:
         return ["production_models need a tracking server: add a group tracking, or set production_tracking_uri"]
+    if problem := _difference(settings, servers[0], "tracking", ("port",)):
+        return [problem]
     if servers[0].tracking.bind in _LOOPBACK:
         return [
             f"the tracking server is on another host, but tracking_bind is {servers[0].tracking.bind!r} there; "
             "set it to an address that this host can reach"
         ]
     return []
+
+
+def _difference(settings: Settings, server: Settings, role: str, fields: tuple[str, ...]) -> str:
+    """Return which setting of a role this host and the role's own host have differently, if any."""
+    here, there = getattr(settings, role), getattr(server, role)
+    for field in fields:
+        if getattr(here, field) != getattr(there, field):
+            shown = "" if field == "password" else f": {getattr(here, field)!r} here, {getattr(there, field)!r} there"
+            return (
+                f"{role}_{field} differs from that of the host of the group {role}{shown}; set it in group_data/all.py"
+            )
+    return ""
 
 
 def _report(problems: Mapping[str, list[str]], names: list[str]) -> str:

@@ -16,8 +16,15 @@ class Platform:
     title: str
     postgresql_version: str
     packages: tuple[str, ...] = ("ca-certificates", "curl")
-    postgresql_packages: tuple[str, ...] = ("postgresql",)
-    client_packages: tuple[str, ...] = ("postgresql-client",)
+
+    @property
+    def postgresql_packages(self) -> tuple[str, ...]:
+        """The server in this very version: the unversioned package may be newer, from another source of packages."""
+        return (f"postgresql-{self.postgresql_version}",)
+
+    @property
+    def client_packages(self) -> tuple[str, ...]:
+        return (f"postgresql-client-{self.postgresql_version}",)
 
     @property
     def postgresql_conf_dir(self) -> str:

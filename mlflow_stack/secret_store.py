@@ -9,7 +9,9 @@ from pathlib import Path
 
 from pyinfra.api.exceptions import DeployError
 
-STORE = Path(".secrets")
+from mlflow_stack.setting_types import REPOSITORY
+
+STORE = REPOSITORY / ".secrets"
 COMMAND_TIMEOUT_S = 60
 
 

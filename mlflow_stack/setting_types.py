@@ -30,9 +30,9 @@ def matches(pattern: str, expected: str) -> AfterValidator:
 
 def address(value: str) -> str:
     try:
-        ipaddress.ip_address(value)
+        ipaddress.IPv4Address(value)
     except ValueError:
-        raise ValueError('expected an IP address of the host, "127.0.0.1" or "0.0.0.0"') from None
+        raise ValueError('expected an IPv4 address of the host, "127.0.0.1" or "0.0.0.0"') from None
     return value
 
 
@@ -76,6 +76,36 @@ def lock_exists(version: str) -> str:
     return version
 
 
+# Below these nothing is ours to give to the tracking server, or its unit could not reach it (ProtectHome, PrivateTmp).
+_TAKEN = (
+    *(
+        "/bin",
+        "/boot",
+        "/dev",
+        "/etc",
+        "/home",
+        "/lib",
+        "/opt/mlflow",
+        "/proc",
+        "/root",
+        "/run",
+        "/sbin",
+        "/sys",
+        "/usr",
+    ),
+    *("/tmp", "/var/tmp", "/var/log", "/var/backups"),  # noqa: S108  # to refuse them
+    *("/var/lib/mlflow-models", "/var/lib/mlflow-stack"),
+)
+
+
+def artifacts_directory(value: str) -> str:
+    path = Path(value)
+    above = [Path("/var/lib/mlflow"), *Path("/var/lib/mlflow").parents]
+    if not path.is_absolute() or path in above or any(path.is_relative_to(taken) for taken in _TAKEN):
+        raise ValueError("expected a directory of its own, as /var/lib/mlflow/artifacts or /srv/mlflow-artifacts")
+    return value
+
+
 def model_uri(value: str) -> str:
     parse_model_uri(value)
     return value
@@ -86,11 +116,24 @@ Positive = Annotated[int, Field(ge=1)]
 AbsolutePath = Annotated[
     str, matches(r"(?!.*/\.\.?(/|$))(/[A-Za-z0-9._-]+){2,}", 'an absolute path below the top level, without ".."')
 ]
-PgName = Annotated[str, matches(r"[a-z_][a-z0-9_]{0,62}", "a lower-case name of letters, digits and _")]
+PgName = Annotated[
+    str,
+    matches(
+        r"(?!pg_|postgres$)[a-z_][a-z0-9_]{0,62}",
+        "a lower-case name of letters, digits and _, and none of PostgreSQL's own (postgres, pg_…)",
+    ),
+]
 HostName = Annotated[
-    str, matches(r"([A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?)?", "a host name or address, without a port")
+    str, matches(r"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)?", "a host name or IPv4 address, without a port")
 ]
 HttpUrl = Annotated[str, matches(r"https?://[^\s'\"]+", "an address that starts with http:// or https://")]
 OptionalHttpUrl = Annotated[str, matches(r"(https?://[^\s'\"]+)?", "an address that starts with http:// or https://")]
+IndexUrl = Annotated[
+    str,
+    # A login would show in arguments and logs; it belongs into the host's /etc/pip.conf or /etc/uv/uv.toml.
+    matches(
+        r"(https?://(?![^/]*@)[^\s'\"]+)?", "an address that starts with http:// or https://, without a login in it"
+    ),
+]
 IpAddress = Annotated[str, AfterValidator(address)]
 ModelName = Annotated[str, matches(r"[a-z0-9][a-z0-9_-]{0,62}", "a unit name of lower-case letters, digits, - and _")]

@@ -18,12 +18,14 @@ from mlflow_stack.setting_types import (
     AbsolutePath,
     HostName,
     HttpUrl,
+    IndexUrl,
     IpAddress,
     ModelName,
     OptionalHttpUrl,
     PgName,
     Port,
     Positive,
+    artifacts_directory,
     database_uri,
     lock_exists,
     matches,
@@ -58,7 +60,7 @@ class CondaSettings(RoleSettings):
     accept_anaconda_tos: bool
     python: Annotated[str, AfterValidator(lock_exists)]
     package_installer: Literal["uv", "pip"]
-    package_index_url: OptionalHttpUrl
+    package_index_url: IndexUrl
     keep_envs: Annotated[int, Field(ge=0)]
 
     @model_validator(mode="after")
@@ -99,7 +101,7 @@ class TrackingSettings(RoleSettings):
     workers: Annotated[int, Field(ge=1, le=64)]
     job_execution: bool
     database_uri: Annotated[str, AfterValidator(database_uri)]
-    artifacts_destination: AbsolutePath
+    artifacts_destination: Annotated[AbsolutePath, AfterValidator(artifacts_directory)]
     upgrade_database: bool
     ready_timeout_s: Annotated[int, Field(ge=10, le=3600)]
 
@@ -155,7 +157,9 @@ class Settings(BaseModel):
         role, database, port = self.postgresql.role, self.postgresql.database, self.postgresql.port
         if self.has_local_database:
             return f"postgresql+psycopg2://{role}@/{database}?host=/var/run/postgresql&port={port}"
-        return f"postgresql+psycopg2://{role}@{self.postgresql_host}:{port}/{database}?sslmode=require"
+        return (
+            f"postgresql+psycopg2://{role}@{_bracketed(self.postgresql_host or '')}:{port}/{database}?sslmode=require"
+        )
 
     @property
     def tracking_public_name(self) -> str:

@@ -30,8 +30,6 @@ def condarc(channels: Sequence[str], channel_alias: str, accept_anaconda_tos: bo
         "auto_update_conda": False,
         "notify_outdated_conda": False,
         "always_yes": True,
-        # Environments are given to other users and back; hard links would do the same to the package cache.
-        "always_copy": True,
     }
     if not accept_anaconda_tos:
         settings["denylist_channels"] = list(ANACONDA_CHANNELS)

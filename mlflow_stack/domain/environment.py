@@ -13,6 +13,12 @@ import yaml
 
 from mlflow_stack.domain import layout
 
+# Whatever the umask of the login is, the services have to read what root builds.
+UMASK = "umask 022; "
+
+# NAME, NAME=1.2, NAME>=1.2,<2: no option, no URL and no channel, from which conda would run scripts as root.
+_CONDA_SPEC = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]* ?([<>=!~][A-Za-z0-9_.*+!<>=~,|]*)?")
+
 
 @dataclass(frozen=True)
 class EnvironmentSpec:
@@ -76,8 +82,10 @@ def conda_create_command(spec: EnvironmentSpec, toolchain: Toolchain) -> str:
     """
     channels = " ".join(f"-c {quote(channel)}" for channel in spec.channels)
     packages = " ".join(map(quote, spec.conda_packages))
-    conda = f"env -u CI {quote(toolchain.conda_prefix)}/bin/conda"
-    return f"{conda} create -y -q -p {quote(spec.path)} --override-channels {channels} {packages}"
+    conda = f"{UMASK}env -u CI {quote(toolchain.conda_prefix)}/bin/conda"
+    # Hard links to the package cache would be handed to another builder with the environment.
+    copy = "" if spec.builder == "root" else "--copy "
+    return f"{conda} create -y -q {copy}-p {quote(spec.path)} --override-channels {channels} {packages}"
 
 
 def uv_install_command(spec: EnvironmentSpec, toolchain: Toolchain, lock_path: str) -> str:
@@ -85,7 +93,7 @@ def uv_install_command(spec: EnvironmentSpec, toolchain: Toolchain, lock_path: s
     tool = toolchain.uv_path.removesuffix("/bin/uv")
     pip = f"{quote(spec.path)}/bin/python -I -m pip install -q --no-input --disable-pip-version-check --require-hashes"
     install = f"{pip} {toolchain.index_option}--target {tool}.part -r {lock_path}"
-    return f"rm -rf {tool}.part && {install} && rm -rf {tool} && mv {tool}.part {tool}"
+    return f"{UMASK}rm -rf {tool}.part && {install} && rm -rf {tool} && mv {tool}.part {tool}"
 
 
 def install_command(spec: EnvironmentSpec, toolchain: Toolchain) -> str:
@@ -101,7 +109,7 @@ def install_command(spec: EnvironmentSpec, toolchain: Toolchain) -> str:
     cache = f"{layout.CACHE_DIR}/uv-{spec.builder}"
     # TMPDIR: uv leaves a lock file that everybody may write in it, and /tmp is everybody's.
     variables = f"UV_CACHE_DIR={cache} TMPDIR={cache} UV_LINK_MODE={link_mode} UV_PYTHON_DOWNLOADS=never"
-    return f"{_as_builder(spec)}env {variables} {toolchain.uv_path} pip install -q --python {python} {source}"
+    return f"{_as_builder(spec)}{variables} {toolchain.uv_path} pip install -q --python {python} {source}"
 
 
 def compile_command(spec: EnvironmentSpec) -> str:
@@ -115,7 +123,12 @@ def compile_command(spec: EnvironmentSpec) -> str:
 
 
 def _as_builder(spec: EnvironmentSpec) -> str:
-    return "" if spec.builder == "root" else f"runuser -u {spec.builder} -- "
+    """Return the beginning of a command that is run by the spec's builder, to be followed by variables and a program.
+
+    In /, because the login's home is where commands begin: others can't read it, and uv takes settings from there.
+    """
+    user = "" if spec.builder == "root" else f"runuser -u {spec.builder} -- "
+    return f"{UMASK}{user}env -C / "
 
 
 class ModelEnvironmentError(ValueError):
@@ -135,7 +148,11 @@ def model_environment(name: str, conda_yaml: str, channels: tuple[str, ...]) -> 
     except (yaml.YAMLError, TypeError, KeyError) as error:
         raise ModelEnvironmentError(f"its conda.yaml can't be read ({type(error).__name__})") from None
     conda = tuple(str(item) for item in dependencies if not isinstance(item, dict))
-    if not any(re.match(r"python\b", package) for package in conda):
+    if wrong := [package for package in conda if not _CONDA_SPEC.fullmatch(package)]:
+        raise ModelEnvironmentError(
+            f"its conda.yaml names {wrong[0]!r}; expected NAME or NAME=VERSION, without a channel, URL or option"
+        )
+    if not any(re.match(r"python(?![A-Za-z0-9_.-])", package) for package in conda):
         raise ModelEnvironmentError("its conda.yaml names no python version")
     if not any(re.match(r"mlflow\b", line) for line in pip):
         raise ModelEnvironmentError("its conda.yaml has no mlflow among the pip packages, which serves it")

@@ -23,6 +23,8 @@ def tuning(memory_mib: int, memory_share: float, max_connections: int) -> dict[s
     The rules are pgtune's for web applications (pgtune.leopard.in.ua), with our own share for shared_buffers: MLflow
     usually lives on the same host. Sizes are whole MiB, so that equal hosts give equal files.
     """
+    # A kernel update moves the memory by some MiB, which is no reason to restart a database.
+    memory_mib = memory_mib // 256 * 256
     shared_buffers = max(128, round(memory_mib * memory_share))
     work_mem = max(4, (memory_mib // 2 - shared_buffers) // (max_connections * 3))
     return {

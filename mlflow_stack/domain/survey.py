@@ -31,7 +31,7 @@ for d in /opt /var; do
 done
 $root ss -Hltnp 2>/dev/null | while read -r line; do
   pid=$(echo "$line" | sed -n 's/.*pid=\([0-9]*\).*/\1/p')
-  unit=$(sed -n 's,.*/\([^/]*\.service\).*,\1,p' "/proc/${pid:-0}/cgroup" 2>/dev/null | head -n 1)
+  unit=$($root sed -n 's,.*/\([^/]*\.service\).*,\1,p' "/proc/${pid:-0}/cgroup" 2>/dev/null | head -n 1)
   echo "listen=${unit:--} $line"
 done
 [ -d /opt/mlflow/envs ] && echo deployed=yes

@@ -47,7 +47,7 @@ def as_tracking_user(command: str, passfile: str) -> str:
     argument nor in an environment.
     """
     if not passfile:
-        return f"runuser -u {layout.TRACKING_USER} -- {command}"
+        return f"runuser -u {layout.TRACKING_USER} -- env -C / {command}"
     script = f"PGPASSFILE=$CREDENTIALS_DIRECTORY/pgpass exec {command}"
     return (
         f"systemd-run --quiet --wait --pipe --collect -p User={layout.TRACKING_USER} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from shlex import quote
 
@@ -10,6 +11,9 @@ from pyinfra.api.facts import FactBase
 
 from mlflow_stack.domain import layout
 from mlflow_stack.domain.files import FileState, parse_states, read_states_command
+
+# As EnvironmentSpec.path names them; anything else below the directory is somebody else's.
+_OURS = re.compile(rf"{layout.ENVS_DIR}/(mlflow|model-[a-z0-9_-]+)-[0-9a-f]{{12}}")
 
 
 @dataclass(frozen=True)
@@ -79,20 +83,23 @@ class Environment(FactBase[EnvironmentState]):
 
 @dataclass(frozen=True)
 class EnvironmentList:
-    """Complete environments, newest first, and those of them that something on the host runs on."""
+    """`complete`: environments of ours, newest first; `unfinished`: those without a marker; `used`: those that
+    something on the host runs on."""
 
-    paths: list[str] = field(default_factory=list)
+    complete: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
 
 
 class Environments(FactBase[EnvironmentList]):
-    """All environments of a host, and which are used by a unit of ours or by a kept release of a model."""
+    """All environments of ours on a host, and which are used by a unit of ours or by a kept release of a model."""
 
     default = EnvironmentList
 
     def command(self) -> StringCommand:
         return StringCommand(
-            f"ls -1dt {layout.ENVS_DIR}/*/ 2>/dev/null | sed 's,/$,,;s,^,env=,'; "
+            f"for e in $(ls -1dt {layout.ENVS_DIR}/*-???????????? 2>/dev/null); do "
+            f'[ -f "$e/{layout.MARKER}" ] && echo "complete=$e" || echo "unfinished=$e"; done; '
             f"readlink {layout.MODELS_DIR}/*/releases/*/env 2>/dev/null | sed 's,^,used=,'; "
             f"grep -hoE '{layout.ENVS_DIR}/[A-Za-z0-9._-]+' {layout.UNIT_DIR}/mlflow-*.service 2>/dev/null | "
             "sed 's,^,used=,'; true"
@@ -100,6 +107,7 @@ class Environments(FactBase[EnvironmentList]):
 
     def process(self, output: list[str]) -> EnvironmentList:
         def values(key: str) -> list[str]:
-            return [line.removeprefix(f"{key}=") for line in output if line.startswith(f"{key}=")]
+            found = [line.removeprefix(f"{key}=") for line in output if line.startswith(f"{key}=")]
+            return [path for path in found if _OURS.fullmatch(path)]
 
-        return EnvironmentList(values("env"), set(values("used")))
+        return EnvironmentList(values("complete"), values("unfinished"), set(values("used")))

@@ -36,7 +36,8 @@ class InstalledPackages(FactBase[list[str]]):
 
 
 class Layout(FactBase[dict[str, str]]):
-    """Users by "user:NAME" (their passwd line), directories by path ("MODE OWNER GROUP"); absent ones are left out."""
+    """Users by "user:NAME" (their passwd line), directories by path ("MODE OWNER GROUP", "link" for a link); absent
+    ones are left out."""
 
     default = dict
 
@@ -44,7 +45,7 @@ class Layout(FactBase[dict[str, str]]):
         return StringCommand(
             f"getent passwd {' '.join(map(quote, users))} | sed 's/^/user:/'; "
             f"for d in {' '.join(map(quote, directories))}; do "
-            '[ -d "$d" ] && [ ! -L "$d" ] && stat -c "%n:%a %U %G" "$d"; done; true'
+            'if [ -L "$d" ]; then echo "$d:link"; elif [ -d "$d" ]; then stat -c "%n:%a %U %G" "$d"; fi; done; true'
         )
 
     def process(self, output: list[str]) -> dict[str, str]:

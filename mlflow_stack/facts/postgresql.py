@@ -44,7 +44,7 @@ class Postgresql(FactBase[PostgresqlState]):
             f"echo \"$(sha256sum < {quote(files[0])} 2>/dev/null | cut -c1-64)\"; echo '{_CUT}'; "
             f"cat {quote(files[1])} 2>/dev/null; echo '{_CUT}'; cat {quote(files[2])} 2>/dev/null; echo '{_CUT}'; "
             f"systemctl is-enabled {quote(unit)} 2>/dev/null; echo '{_CUT}'; "
-            f"newest=$(stat -c %Y {newest} 2>/dev/null | sort -n | tail -n 1); "
+            f"newest=$(stat -c %.Y {newest} 2>/dev/null | sort -n | tail -n 1); "
             f'echo {quote(_server_query(role, database))} | sed "s/@newest@/${{newest:-0}}/" | '
             f"{PSQL} -p {port} 2>/dev/null; true"
         )
@@ -71,7 +71,7 @@ def _sections(output: list[str]) -> list[list[str]]:
 
 
 def _server_query(role: str, database: str) -> str:
-    # pg_conf_load_time() is the moment of the last reload. Whole seconds: a file of the same second counts as stale.
+    # pg_conf_load_time() is the moment of the last reload.
     return f"""
 SELECT json_build_object(
   'role', (SELECT json_build_object('super', rolsuper, 'createdb', rolcreatedb, 'createrole', rolcreaterole,

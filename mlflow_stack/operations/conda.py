@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Generator
 from shlex import quote
 
@@ -12,6 +13,7 @@ from pyinfra.context import host
 from mlflow_stack.domain import layout
 from mlflow_stack.domain.conda import installation_marker, installer_path
 from mlflow_stack.domain.environment import (
+    UMASK,
     EnvironmentSpec,
     Toolchain,
     compile_command,
@@ -43,21 +45,25 @@ def miniconda(prefix: str, version: str, architecture: str, url: str, sha256: st
         )
         return
     installed = state.marker.strip() == marker.content.strip()
-    if installed and state.condarc == settings.state():
+    if installed and state.condarc == settings.state() and not state.started:
         host.noop(f"Miniconda {version} is installed at {prefix}")
         return
     if not installed:
         installer = installer_path(version, architecture)
         yield StringCommand(f"sh {layout.LIBEXEC_DIR}/fetch.sh", quote(url), sha256, quote(installer))
-        yield StringCommand("touch", quote(f"{prefix}.started"))
+        started = quote(f"{prefix}.started")
+        yield StringCommand(f"{UMASK}mkdir -p {quote(posixpath.dirname(prefix))} && touch {started}")
         if state.exists and not state.marker:
             yield StringCommand("rm -rf", quote(prefix))
         update = "-u " if state.marker else ""
-        yield StringCommand(f"bash {quote(installer)} -b {update}-p {quote(prefix)}")
+        yield StringCommand(f"{UMASK}bash {quote(installer)} -b {update}-p {quote(prefix)}")
     if state.condarc != settings.state() or not installed:
         yield StringCommand(write_command(settings), _stdin=settings.content)
     if not installed:
         yield StringCommand(write_command(marker), _stdin=marker.content)
+    if not installed or state.started:
+        # From now on a prefix without a marker is not one that we began.
+        yield StringCommand("rm -f", quote(f"{prefix}.started"))
 
 
 @operation()
@@ -100,14 +106,15 @@ def build_environment(spec: EnvironmentSpec, toolchain: Toolchain, state: Enviro
 
 @operation()
 def pruned(keep: int, used: tuple[str, ...]) -> Commands:
-    """Ensure that of the environments nothing uses any more only the newest `keep` are left.
+    """Ensure that of the environments nothing uses any more only the newest `keep` are left, and no unfinished ones.
 
     `used` are environments that this run deploys; those of units and of kept model releases are found on the host.
     """
     state = host.get_fact(Environments)
-    idle = [path for path in state.paths if path not in state.used and path not in used]
-    if len(idle) <= keep:
+    idle = [path for path in state.complete if path not in state.used and path not in used]
+    unfinished = [path for path in state.unfinished if path not in state.used and path not in used]
+    if len(idle) <= keep and not unfinished:
         host.noop(f"{len(idle)} unused environments are kept for a rollback")
         return
-    for path in idle[keep:]:
+    for path in unfinished + idle[keep:]:
         yield StringCommand("rm -rf", quote(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from shlex import quote
@@ -11,6 +12,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from mlflow_stack.facts.host import InstalledPackages, Layout
+from mlflow_stack.operations.refusal import refuse
 
 
 @operation()
@@ -48,6 +50,27 @@ class Directory:
     owner: str = "root"
     group: str = "root"
 
+    @property
+    def expected(self) -> str:
+        return f"{self.mode} {self.owner} {self.group}"
+
+
+def _directory_command(item: Directory, found: str) -> str:
+    """Return a command that makes a directory, or gives it its mode and owner.
+
+    Below a directory that the owner can write, it is made as the owner: root would follow a link that was put there
+    meanwhile. A directory with somebody else's files in it is not taken from them.
+    """
+    path = quote(item.path)
+    as_root = f"install -d -m {item.mode} -o {item.owner} -g {item.group} {path}"
+    if item.owner == "root":
+        return as_root
+    if found and found.split()[1] != item.owner:
+        return f'[ -z "$(ls -A {path})" ] || {{ echo {path} holds files of another user >&2; exit 1; }}; {as_root}'
+    as_owner = f"runuser -u {item.owner} -- env -C / install -d -m {item.mode} {path}"
+    parent = quote(posixpath.dirname(item.path))
+    return f'if [ "$(stat -c %U {parent})" = {item.owner} ]; then {as_owner}; else {as_root}; fi'
+
 
 @operation()
 def layout(users: Sequence[User], directories: Sequence[Directory]) -> Generator[StringCommand, None, None]:
@@ -58,17 +81,22 @@ def layout(users: Sequence[User], directories: Sequence[Directory]) -> Generator
     state = host.get_fact(
         Layout, users=tuple(user.name for user in users), directories=tuple(item.path for item in directories)
     )
-    done = True
+    commands = []
     for user in users:
         if f"user:{user.name}" not in state:
-            done = False
-            yield StringCommand(
+            commands.append(
                 f"useradd --system --user-group --home-dir {quote(user.home)} --no-create-home "
                 f"--shell /usr/sbin/nologin {quote(user.name)}"
             )
     for item in directories:
-        if state.get(item.path) != f"{item.mode} {item.owner} {item.group}":
-            done = False
-            yield StringCommand(f"install -d -m {item.mode} -o {item.owner} -g {item.group} {quote(item.path)}")
-    if done:
+        found = state.get(item.path, "")
+        if found == "link":
+            yield from refuse(f"{item.path} is a symbolic link; expected a directory, or none")
+            return
+        # A leading digit is setgid or the sticky bit, which somebody may have set on purpose.
+        if found[-len(item.expected) :] != item.expected:
+            commands.append(_directory_command(item, found))
+    if not commands:
         host.noop("users and directories are as declared")
+        return
+    yield StringCommand("set -e; " + "; ".join(commands))

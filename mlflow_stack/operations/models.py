@@ -40,7 +40,7 @@ def release(
     or installed when the server starts.
     """
     wanted = {model: vars(parse_model_uri(uri))}
-    python = f"{client_environment}/bin/python"
+    python = f"{toolchain.conda_prefix}/bin/python"  # there before the client's environment: a plan needs it
     state = host.get_fact(Models, python=python, tracking_uri=tracking_uri, wanted=json.dumps(wanted)).get(model)
     if state is None and not required:
         host.noop(f"{uri} can't be asked for yet")

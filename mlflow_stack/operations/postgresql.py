@@ -83,11 +83,14 @@ def _apply_command(unit: str, port: int) -> str:
     """
     psql = f"{PSQL} -p {port}"
     return (
-        f"set -e; systemctl start {unit}; "
+        # A server that is up but does not answer on its port has not taken a changed port yet.
+        f"set -e; systemctl start {unit}; echo 'SELECT 1' | {psql} > /dev/null 2>&1 || systemctl restart {unit}; "
         f"""bad=$(echo "SELECT 'line ' || line_number || ' ' || error FROM pg_hba_file_rules WHERE error > ''" """
         f"""| {psql}); if [ -n "$bad" ]; then echo "pg_hba.conf: $bad" >&2; exit 1; fi; """
-        # The load time has to pass the files' whole second, or the next run would take them for newer.
-        f"sleep 1.1; systemctl reload {unit}; sleep 0.5; "
+        f"systemctl reload {unit}; now=$(date +%s.%N); "
+        # A reload is a signal: the server takes it a moment later.
+        f"""for i in $(seq 50); do [ "$(echo "SELECT extract(epoch FROM pg_conf_load_time()) > $now - 0.2" """
+        f"""| {psql})" = t ] && break; sleep 0.1; done; """
         f"""if [ -n "$(echo "SELECT name FROM pg_settings WHERE pending_restart" | {psql})" ]; """
         f"then systemctl restart {unit}; fi; "
         f"echo 'SELECT 1' | {psql} > /dev/null"

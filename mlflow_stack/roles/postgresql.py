@@ -20,7 +20,7 @@ def deploy_postgresql(settings: Settings, survey: HostSurvey) -> None:
     wanted, platform = settings.postgresql, survey.platform
     configuration = {
         "port": str(wanted.port),
-        "listen_addresses": listen_addresses(settings),
+        **listen_addresses(settings),
         **pg.tuning(survey.memory_mib, wanted.memory_share, wanted.max_connections),
     }
     postgresql.server(
@@ -46,12 +46,15 @@ def deploy_postgresql(settings: Settings, survey: HostSurvey) -> None:
     )
 
 
-def listen_addresses(settings: Settings) -> str:
-    """Return this host alone, or also its own address (all addresses when only a name is known) for other hosts."""
+def listen_addresses(settings: Settings) -> dict[str, str]:
+    """Return the server's own address (all addresses when only a name is known) for other hosts to reach it.
+
+    Without other hosts the setting is not ours: Debian's default is this host alone.
+    """
     if not settings.postgresql.client_networks:
-        return "localhost"
+        return {}
     address = settings.postgresql.address or settings.host_address
     try:
-        return f"localhost,{ipaddress.ip_address(address)}"
+        return {"listen_addresses": f"localhost,{ipaddress.ip_address(address)}"}
     except ValueError:
-        return "*"
+        return {"listen_addresses": "*"}

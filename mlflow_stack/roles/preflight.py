@@ -73,6 +73,8 @@ def _survey(host: Host) -> HostSurvey:
 
 def _obstacles(host: Host, survey: HostSurvey) -> list[str]:
     settings = load(host)
+    if survey.user not in ("", "root") and not (host.data.get("_sudo") or host.state.config.SUDO):
+        return [f'pyinfra is user {survey.user!r} there and not root; add "_sudo": True to the host in the inventory']
     return obstacles(survey, _needs(settings)) or _model_obstacles(host, settings)
 
 

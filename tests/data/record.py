@@ -38,7 +38,10 @@ def facts(environment: str) -> list[tuple[Any, dict[str, Any]]]:
     """Return each fact with the arguments that the roles give it on a host with everything."""
     return [
         (host_facts.Survey, {}),
-        (host_facts.InstalledPackages, {"packages": ("ca-certificates", "curl", "postgresql", "postgresql-client")}),
+        (
+            host_facts.InstalledPackages,
+            {"packages": ("ca-certificates", "curl", "postgresql-15", "postgresql-client-15")},
+        ),
         (
             host_facts.Layout,
             {

@@ -29,6 +29,12 @@ def model_with(**changes: object) -> dict[str, Any]:
 
 CHANGES = {
     "no setting": ({}, [], []),
+    "the login, to root's": ({"ssh_user": "root", "_sudo": False}, [], []),
+    "postgresql_port": (
+        {"postgresql_port": 5433},
+        [CONFIGURE_POSTGRESQL, WRITE_TRACKING, RUN_TRACKING],
+        [TRACKING, POSTGRESQL],
+    ),
     "tracking_workers": ({"tracking_workers": 2}, [WRITE_TRACKING, RUN_TRACKING], [TRACKING]),
     "a model's workers": (model_with(workers=2), [WRITE_PRODUCTION, RUN_MODEL], [PRODUCTION]),
     "postgresql_max_connections": ({"postgresql_max_connections": 90}, [CONFIGURE_POSTGRESQL], [POSTGRESQL]),

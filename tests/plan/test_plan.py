@@ -104,7 +104,7 @@ def test_plan_never_shows_the_database_password(apart: Plan) -> None:
 
 
 def test_plan_of_an_installed_package_is_no_change(plan: Planner) -> None:
-    packages = ["ca-certificates", "curl", "postgresql", "postgresql-client"]
+    packages = ["ca-certificates", "curl", "postgresql-15", "postgresql-client-15"]
     everything = [host("mlflow1", answers={"dpkg-query": [f"installed {name}" for name in packages]})]
 
     found = plan(postgresql=everything, tracking=everything, production=everything)

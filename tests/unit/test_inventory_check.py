@@ -150,7 +150,8 @@ def one_problem(problem: str) -> str:
         ),
         pytest.param(
             {"postgresql_database": "mlflow; DROP"},
-            "postgresql_database: expected a lower-case name of letters, digits and _; found 'mlflow; DROP'",
+            "postgresql_database: expected a lower-case name of letters, digits and _, and none of PostgreSQL's own "
+            "(postgres, pg_…); found 'mlflow; DROP'",
             id="database-name",
         ),
         pytest.param(
@@ -161,13 +162,37 @@ def one_problem(problem: str) -> str:
         ),
         pytest.param(
             {"tracking_bind": "localhost"},
-            'tracking_bind: expected an IP address of the host, "127.0.0.1" or "0.0.0.0"; found \'localhost\'',
+            'tracking_bind: expected an IPv4 address of the host, "127.0.0.1" or "0.0.0.0"; found \'localhost\'',
             id="name-for-an-address",
         ),
         pytest.param(
             {"tracking_public_name": "http://mlflow"},
-            "tracking_public_name: expected a host name or address, without a port; found 'http://mlflow'",
+            "tracking_public_name: expected a host name or IPv4 address, without a port; found 'http://mlflow'",
             id="url-for-a-name",
+        ),
+        pytest.param(
+            {"conda_package_index_url": "https://ada:token@mirror/simple"},
+            "conda_package_index_url: expected an address that starts with http:// or https://, without a login in it; "
+            "found 'https://ada:***@mirror/simple'",
+            id="index-with-a-login",
+        ),
+        pytest.param(
+            {"postgresql_role": "postgres"},
+            "postgresql_role: expected a lower-case name of letters, digits and _, and none of PostgreSQL's own "
+            "(postgres, pg_…); found 'postgres'",
+            id="superuser-for-a-role",
+        ),
+        pytest.param(
+            {"tracking_artifacts_destination": "/home/ada"},
+            "tracking_artifacts_destination: expected a directory of its own, as /var/lib/mlflow/artifacts or "
+            "/srv/mlflow-artifacts; found '/home/ada'",
+            id="home-for-artifacts",
+        ),
+        pytest.param(
+            {"tracking_artifacts_destination": "/var/lib"},
+            "tracking_artifacts_destination: expected a directory of its own, as /var/lib/mlflow/artifacts or "
+            "/srv/mlflow-artifacts; found '/var/lib'",
+            id="directory-of-others-for-artifacts",
         ),
         pytest.param(
             {"tracking_database_uri": "postgresql://u@db/mlflow"},
@@ -354,6 +379,36 @@ def test_tracking_server_that_another_host_can_not_reach_is_refused() -> None:
         "  gpu: the tracking server is on another host, but tracking_bind is '127.0.0.1' there; set it to an address "
         "that this host can reach"
     )
+
+
+def test_setting_that_two_hosts_read_differently_is_refused() -> None:
+    networks = {"postgresql_client_networks": ["10.0.0.0/24"]}
+    model = {"production_models": {"diabetes": MODEL}}
+
+    message = refusal(
+        entry("db", ("postgresql",), postgresql_port=5433, **networks),
+        entry("web", ("tracking",), tracking_bind="10.0.0.1", tracking_port=5005),
+        entry("gpu", ("production",), **model),
+    )
+
+    assert message == (
+        "2 problems in the inventory and its settings; no host was changed\n"
+        "  web: postgresql_port differs from that of the host of the group postgresql: 5432 here, 5433 there; "
+        "set it in group_data/all.py\n"
+        "  gpu: tracking_port differs from that of the host of the group tracking: 5000 here, 5005 there; set it in "
+        "group_data/all.py"
+    )
+
+
+def test_other_hosts_use_the_name_that_the_tracking_server_answers_to() -> None:
+    hosts = check_inventory(
+        [
+            entry("web", ("postgresql", "tracking"), tracking_bind="10.0.0.5"),
+            entry("gpu", ("production",), production_models={"diabetes": MODEL}),
+        ]
+    )
+
+    assert hosts["gpu"].tracking_uri == "http://10.0.0.5:5000"
 
 
 def test_settings_that_are_missing_altogether_are_one_problem() -> None:

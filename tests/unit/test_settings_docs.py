@@ -55,8 +55,8 @@ def test_settings_documentation_has_a_section_for_each_setting() -> None:
     [
         (bool, "`True` or `False`"),
         (Port, "whole number, at least 1024, at most 65535"),
-        (PgName, "text, a lower-case name of letters, digits and _"),
-        (HostName, "text, a host name or address, without a port, or empty"),
+        (PgName, "text, a lower-case name of letters, digits and _, and none of PostgreSQL's own"),
+        (HostName, "text, a host name or IPv4 address, without a port, or empty"),
         (Literal["uv", "pip"], '`"uv"` or `"pip"`'),
         (Annotated[list[str], Field(min_length=1)], "list; each item: text, at least 1 of them"),
     ],

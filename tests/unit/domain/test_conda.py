@@ -14,7 +14,6 @@ def test_condarc_denies_the_channels_whose_terms_nobody_accepted() -> None:
         "auto_update_conda: false\n"
         "notify_outdated_conda: false\n"
         "always_yes: true\n"
-        "always_copy: true\n"
         "denylist_channels:\n"
         "- defaults\n"
         "- https://repo.anaconda.com/pkgs/main\n"
@@ -33,7 +32,6 @@ def test_condarc_denies_nothing_when_the_terms_are_accepted() -> None:
         "auto_update_conda: false\n"
         "notify_outdated_conda: false\n"
         "always_yes: true\n"
-        "always_copy: true\n"
     )
 
 

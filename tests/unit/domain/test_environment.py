@@ -93,3 +93,24 @@ def test_schema_revision_is_read_from_the_header_of_a_lock_file() -> None:
 
     assert schema_revision(lock) == "dc11669786a5"
     assert schema_revision("mlflow==3.17.2\n") is None
+
+
+@pytest.mark.parametrize(
+    "package", ["--channel=https://evil.example/c", "evil::backdoor", "https://evil.example/a.conda", "a[channel=evil]"]
+)
+def test_model_can_not_bring_a_channel_a_url_or_an_option_of_conda(package: str) -> None:
+    text = f"dependencies: ['python=3.12', '{package}', {{pip: [mlflow==3.17.2]}}]"
+
+    with pytest.raises(ModelEnvironmentError) as refusal:
+        model_environment("diabetes", text, ("conda-forge",))
+
+    assert str(refusal.value) == (
+        f"its conda.yaml names '{package}'; expected NAME or NAME=VERSION, without a channel, URL or option"
+    )
+
+
+def test_model_needs_python_itself_and_not_only_a_package_of_a_like_name() -> None:
+    text = "dependencies: [python-dateutil, {pip: [mlflow==3.17.2]}]"
+
+    with pytest.raises(ModelEnvironmentError, match="^its conda.yaml names no python version$"):
+        model_environment("diabetes", text, ("conda-forge",))

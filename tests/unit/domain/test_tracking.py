@@ -66,7 +66,7 @@ def test_password_file_escapes_what_would_end_the_field() -> None:
 
 
 def test_command_of_the_tracking_user_gets_no_password_on_its_line() -> None:
-    assert as_tracking_user("mlflow db upgrade x", "") == "runuser -u mlflow -- mlflow db upgrade x"
+    assert as_tracking_user("mlflow db upgrade x", "") == "runuser -u mlflow -- env -C / mlflow db upgrade x"
     assert as_tracking_user("mlflow db upgrade x", "/etc/mlflow/credentials/pgpass") == (
         "systemd-run --quiet --wait --pipe --collect -p User=mlflow "
         "-p LoadCredential=pgpass:/etc/mlflow/credentials/pgpass -p PrivateMounts=yes "

@@ -59,7 +59,7 @@ def test_miniconda_is_absent_on_a_fresh_host() -> None:
 def test_miniconda_of_a_deployed_host_has_its_marker_and_its_configuration() -> None:
     state = read(Conda, "deployed")
 
-    assert (state.exists, state.started) == (True, True)
+    assert (state.exists, state.started) == (True, False)
     assert state.marker.startswith('{"installer_version": "py312_')
     assert (state.condarc.mode, state.condarc.owner) == ("644", "root")
 
@@ -73,8 +73,8 @@ def test_environments_are_listed_with_those_in_use() -> None:
     found = read(Environments, "deployed")
 
     assert read(Environments, "fresh") == EnvironmentList()
-    assert [path.split("-")[0] for path in found.paths] == [f"{layout.ENVS_DIR}/model", f"{layout.ENVS_DIR}/mlflow"]
-    assert set(found.used) == set(found.paths)
+    assert [path.split("-")[0] for path in found.complete] == [f"{layout.ENVS_DIR}/model", f"{layout.ENVS_DIR}/mlflow"]
+    assert set(found.used) == set(found.complete)
 
 
 def test_files_are_read_without_the_symbolic_link_among_them() -> None:
@@ -89,7 +89,8 @@ def test_files_are_read_without_the_symbolic_link_among_them() -> None:
 
 def test_packages_that_are_installed_are_found() -> None:
     assert list(read(InstalledPackages, "fresh")) == ["ca-certificates", "curl"]
-    assert list(read(InstalledPackages, "deployed")) == ["ca-certificates", "curl", "postgresql", "postgresql-client"]
+    database = ["postgresql-15", "postgresql-client-15"]
+    assert list(read(InstalledPackages, "deployed")) == ["ca-certificates", "curl", *database]
 
 
 def test_users_and_directories_are_found() -> None:
