@@ -112,5 +112,5 @@ def test_model_can_not_bring_a_channel_a_url_or_an_option_of_conda(package: str)
 def test_model_needs_python_itself_and_not_only_a_package_of_a_like_name() -> None:
     text = "dependencies: [python-dateutil, {pip: [mlflow==3.17.2]}]"
 
-    with pytest.raises(ModelEnvironmentError, match="^its conda.yaml names no python version$"):
+    with pytest.raises(ModelEnvironmentError, match=r"^its conda\.yaml names no python version$"):
         model_environment("diabetes", text, ("conda-forge",))
