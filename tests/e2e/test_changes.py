@@ -33,7 +33,7 @@ CHANGES = {
     "postgresql_port": (
         {"postgresql_port": 5433},
         [CONFIGURE_POSTGRESQL, WRITE_TRACKING, RUN_TRACKING],
-        [TRACKING, POSTGRESQL],
+        [POSTGRESQL, TRACKING],
     ),
     "tracking_workers": ({"tracking_workers": 2}, [WRITE_TRACKING, RUN_TRACKING], [TRACKING]),
     "a model's workers": (model_with(workers=2), [WRITE_PRODUCTION, RUN_MODEL], [PRODUCTION]),
@@ -72,16 +72,18 @@ def test_other_python_is_built_with_pip_beside_the_old_one_and_rolled_back_witho
 
 def test_environments_that_nothing_uses_are_removed_but_for_those_that_are_to_be_kept(served: Stack) -> None:
     served.converge()
-    served.host.run("cd /opt/mlflow/envs && mkdir mlflow-older && touch -d 2020-01-01 mlflow-older && mkdir mlflow-old")
+    older, old, unfinished = "mlflow-000000000001", "mlflow-000000000002", "mlflow-00000000000f"
+    served.host.run(f"cd /opt/mlflow/envs && mkdir {older} {old} {unfinished} alice && touch {old}/.mlflow-stack.json")
+    served.host.run(f"cd /opt/mlflow/envs && touch {older}/.mlflow-stack.json && touch -d 2020-01-01 {older}")
     used = served.host.run(
         f"grep -o 'envs/mlflow-[0-9a-f]*' /etc/systemd/system/mlflow-tracking.service; readlink {HOME}/current/env"
     ).stdout
     keep_one = environments(served, conda_keep_envs=1)
     keep_none = environments(served, conda_keep_envs=0)
 
-    assert "mlflow-older" not in keep_one
-    assert "mlflow-old" in keep_one
-    assert keep_none == sorted({line.split("/")[-1] for line in used.split()})
+    assert {older, unfinished} & set(keep_one) == set()
+    assert old in keep_one
+    assert keep_none == sorted({"alice", *(line.split("/")[-1] for line in used.split())})
 
 
 def test_new_version_under_the_alias_is_released_and_the_old_one_kept(served: Stack) -> None:
