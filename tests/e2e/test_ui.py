@@ -36,6 +36,7 @@ BROWSER = [
     "--virtual-time-budget=20000",
 ]
 BROWSER_TIMEOUT_S = 120
+ATTEMPTS = 5
 
 
 @pytest.fixture(scope="module")
@@ -60,15 +61,27 @@ def look(url: str, profile: Path, *options: str) -> str:
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
 
 
+def missing(url: str, wanted: list[str], directory: Path, *options: str) -> tuple[list[str], str]:
+    """Return which of the wanted patterns a page does not show, and its text.
+
+    The browser's time is virtual, and on a busy machine it can run out before the charts are drawn: a page that lacks
+    something is opened again by a browser that has never seen it, at most ATTEMPTS times.
+    """
+    text, lacking = "", wanted
+    for attempt in range(ATTEMPTS):
+        text = look(url, directory / f"profile-{attempt}", *options)
+        lacking = [part for part in wanted if not re.search(part, text)]
+        if not lacking:
+            break
+    return lacking, text
+
+
 def test_browser_shows_the_runs_of_the_experiment_and_their_metrics(stack: Stack, tmp_path: Path) -> None:
     api = f"{stack.url}/api/2.0/mlflow"
     experiment = web.get(f"{api}/experiments/get-by-name?experiment_name=diabetes").json["experiment"]["experiment_id"]
     runs = web.post(f"{api}/runs/search", {"experiment_ids": [experiment]}).json["runs"]
     picture = [f"--screenshot={SCREENSHOT}"] if os.environ.get("MLFLOW_SCREENSHOT") else []
 
-    text = look(f"{stack.url}/#/experiments/{experiment}/runs?compareRunsMode=CHART", tmp_path, *picture)
-
-    assert len(runs) == 3
     shown = [
         "diabetes",
         "3 matching runs",
@@ -77,10 +90,17 @@ def test_browser_shows_the_runs_of_the_experiment_and_their_metrics(stack: Stack
         "alpha=0.01 l1_ratio=1.0",
     ]
     shown += [f"{metric['value']:.2f}" for run in runs for metric in run["data"]["metrics"]]
-    assert [part for part in shown if part not in text] == [], text
+
+    url = f"{stack.url}/#/experiments/{experiment}/runs?compareRunsMode=CHART"
+    lacking, text = missing(url, [re.escape(part) for part in shown], tmp_path, *picture)
+
+    assert len(runs) == 3
+    assert lacking == [], text
 
 
 def test_browser_shows_the_registered_model_with_its_alias(stack: Stack, tmp_path: Path) -> None:
-    text = look(f"{stack.url}/#/models/diabetes", tmp_path)
+    wanted = [r"\bdiabetes\b.*\bVersion 1\b.*@ ?champion\b"]
 
-    assert re.search(r"\bdiabetes\b.*\bVersion 1\b.*@ ?champion\b", text), text
+    lacking, text = missing(f"{stack.url}/#/models/diabetes", wanted, tmp_path)
+
+    assert lacking == [], text
