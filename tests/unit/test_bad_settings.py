@@ -1,0 +1,286 @@
+"""Settings that are wrong by themselves, and the whole message that each is refused with."""
+
+from typing import Any
+
+import pytest
+
+from tests.unit.defaults import entry
+from tests.unit.refusals import MODEL, one_problem, refusal
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        pytest.param(
+            {"tracking_prot": 5000}, "tracking_prot: unknown setting; did you mean tracking_port?", id="misspelt"
+        ),
+        pytest.param(
+            {"trakcing_port": 5000}, "trakcing_port: unknown setting; did you mean tracking_port?", id="misspelt-role"
+        ),
+        pytest.param(
+            {"owner": "ops"},
+            "owner: unknown setting; docs/settings.md lists them; name data of your own custom_…",
+            id="unknown",
+        ),
+        pytest.param(
+            {"tracking_port": "5000"},
+            "tracking_port: input should be a valid integer; found '5000'",
+            id="text-for-a-number",
+        ),
+        pytest.param(
+            {"tracking_workers": True},
+            "tracking_workers: input should be a valid integer; found True",
+            id="truth-for-a-number",
+        ),
+        pytest.param(
+            {"conda_accept_anaconda_tos": "no"},
+            "conda_accept_anaconda_tos: input should be a valid boolean; found 'no'",
+            id="text-for-a-truth",
+        ),
+        pytest.param(
+            {"conda_channels": "conda-forge"},
+            "conda_channels: input should be a valid list; found 'conda-forge'",
+            id="text-for-a-list",
+        ),
+        pytest.param(
+            {"conda_channels": []},
+            "conda_channels: list should have at least 1 item after validation, not 0; found []",
+            id="no-channel",
+        ),
+        pytest.param(
+            {"tracking_port": 80},
+            "tracking_port: input should be greater than or equal to 1024; found 80",
+            id="privileged-port",
+        ),
+        pytest.param(
+            {"tracking_port": 70000},
+            "tracking_port: input should be less than or equal to 65535; found 70000",
+            id="port-too-high",
+        ),
+        pytest.param(
+            {"postgresql_memory_share": 0.9},
+            "postgresql_memory_share: input should be less than or equal to 0.5; found 0.9",
+            id="too-much-memory",
+        ),
+        pytest.param(
+            {"conda_keep_envs": -1},
+            "conda_keep_envs: input should be greater than or equal to 0; found -1",
+            id="negative",
+        ),
+        pytest.param(
+            {"conda_prefix": "miniconda3"},
+            "conda_prefix: expected an absolute path below the top level, without \"..\"; found 'miniconda3'",
+            id="relative-path",
+        ),
+        pytest.param(
+            {"tracking_artifacts_destination": "/srv/../etc"},
+            'tracking_artifacts_destination: expected an absolute path below the top level, without ".."; '
+            "found '/srv/../etc'",
+            id="path-upwards",
+        ),
+        pytest.param(
+            {"tracking_artifacts_destination": "/srv"},
+            'tracking_artifacts_destination: expected an absolute path below the top level, without ".."; '
+            "found '/srv'",
+            id="top-level-path",
+        ),
+        pytest.param(
+            {"conda_installer_version": "latest"},
+            "conda_installer_version: expected a pinned version, never latest; found 'latest'",
+            id="latest-installer",
+        ),
+        pytest.param(
+            {"conda_installer_url": "ftp://example.com/miniconda.sh"},
+            "conda_installer_url: expected an address that starts with http:// or https:// and ends with .sh; "
+            "found 'ftp://example.com/miniconda.sh'",
+            id="installer-url",
+        ),
+        pytest.param(
+            {"conda_installer_sha256": {"x86_64": "ABC"}},
+            "conda_installer_sha256['x86_64']: expected 64 hexadecimal digits; found 'ABC'",
+            id="short-checksum",
+        ),
+        pytest.param(
+            {"conda_installer_sha256": {"x86_64": "g" * 64}},
+            f"conda_installer_sha256['x86_64']: expected 64 hexadecimal digits; found '{'g' * 64}'",
+            id="checksum-not-hexadecimal",
+        ),
+        pytest.param(
+            {"conda_channel_alias": "conda.anaconda.org"},
+            "conda_channel_alias: expected an address that starts with http:// or https://; found 'conda.anaconda.org'",
+            id="address-without-scheme",
+        ),
+        pytest.param(
+            {"conda_channels": ["conda-forge", "defaults"]},
+            "conda_channels: 'defaults' is under Anaconda's Terms of Service; use conda-forge, or set "
+            "conda_accept_anaconda_tos = True when you have accepted them",
+            id="terms-not-accepted",
+        ),
+        pytest.param(
+            {"conda_channels": ["https://repo.anaconda.com/pkgs/main"]},
+            "conda_channels: 'https://repo.anaconda.com/pkgs/main' is under Anaconda's Terms of Service; use "
+            "conda-forge, or set conda_accept_anaconda_tos = True when you have accepted them",
+            id="terms-not-accepted-by-address",
+        ),
+        pytest.param(
+            {"conda_python": "2.7"},
+            "conda_python: no lock file for it; expected one of 3.10, 3.11, 3.12, 3.13, or run `make lock` for a new "
+            "one; found '2.7'",
+            id="python-without-a-lock",
+        ),
+        pytest.param(
+            {"conda_package_installer": "poetry"},
+            "conda_package_installer: input should be 'uv' or 'pip'; found 'poetry'",
+            id="unknown-installer",
+        ),
+        pytest.param(
+            {"postgresql_database": "mlflow; DROP"},
+            "postgresql_database: expected a lower-case name of letters, digits and _, and none of PostgreSQL's own "
+            "(postgres, pg_…); found 'mlflow; DROP'",
+            id="database-name",
+        ),
+        pytest.param(
+            {"postgresql_client_networks": ["10.0.0.1/24"]},
+            'postgresql_client_networks[0]: expected a network like "10.0.0.0/24" (10.0.0.1/24 has host bits set); '
+            "found '10.0.0.1/24'",
+            id="network-with-host-bits",
+        ),
+        pytest.param(
+            {"tracking_bind": "localhost"},
+            'tracking_bind: expected an IPv4 address of the host, "127.0.0.1" or "0.0.0.0"; found \'localhost\'',
+            id="name-for-an-address",
+        ),
+        pytest.param(
+            {"tracking_public_name": "http://mlflow"},
+            "tracking_public_name: expected a host name or IPv4 address, without a port; found 'http://mlflow'",
+            id="url-for-a-name",
+        ),
+        pytest.param(
+            {"conda_package_index_url": "https://ada:token@mirror/simple"},
+            "conda_package_index_url: expected an address that starts with http:// or https://, without a login in it; "
+            "found 'https://ada:***@mirror/simple'",
+            id="index-with-a-login",
+        ),
+        pytest.param(
+            {"postgresql_role": "postgres"},
+            "postgresql_role: expected a lower-case name of letters, digits and _, and none of PostgreSQL's own "
+            "(postgres, pg_…); found 'postgres'",
+            id="superuser-for-a-role",
+        ),
+        pytest.param(
+            {"tracking_artifacts_destination": "/home/ada"},
+            "tracking_artifacts_destination: expected a directory of its own, as /var/lib/mlflow/artifacts or "
+            "/srv/mlflow-artifacts; found '/home/ada'",
+            id="home-for-artifacts",
+        ),
+        pytest.param(
+            {"tracking_artifacts_destination": "/var/lib"},
+            "tracking_artifacts_destination: expected a directory of its own, as /var/lib/mlflow/artifacts or "
+            "/srv/mlflow-artifacts; found '/var/lib'",
+            id="directory-of-others-for-artifacts",
+        ),
+        pytest.param(
+            {"tracking_database_uri": "postgresql://u@db/mlflow"},
+            "tracking_database_uri: expected postgresql+psycopg2://USER@HOST:PORT/DATABASE; the driver must be named, "
+            "because SQLAlchemy 2.1 takes a bare postgresql:// for psycopg 3, which is not installed; found "
+            "'postgresql://u@db/mlflow'",
+            id="uri-without-a-driver",
+        ),
+        pytest.param(
+            {"production_tracking_uri": "mlflow.example.com:5000"},
+            "production_tracking_uri: expected an address that starts with http:// or https://; found "
+            "'mlflow.example.com:5000'",
+            id="tracking-uri-without-scheme",
+        ),
+    ],
+)
+def test_bad_setting_is_refused(data: dict[str, Any], problem: str) -> None:
+    assert refusal(entry(**data)) == one_problem(problem)
+
+
+@pytest.mark.parametrize(
+    ("models", "problem"),
+    [
+        pytest.param(
+            {"diabetes": {"uri": "models:/diabetes/latest", "port": 5001}},
+            "production_models['diabetes']['uri']: 'models:/diabetes/latest' is not a model URI; expected "
+            "models:/NAME@ALIAS, models:/NAME/VERSION, models:/m-ID or runs:/RUN_ID/NAME",
+            id="latest-model",
+        ),
+        pytest.param(
+            {"Diabetes!": MODEL},
+            "production_models['Diabetes!']: expected a unit name of lower-case letters, digits, - and _; found "
+            "'Diabetes!'",
+            id="unit-name",
+        ),
+        pytest.param(
+            {"diabetes": {"uri": "models:/diabetes@champion", "port": 80}},
+            "production_models['diabetes']['port']: input should be greater than or equal to 1024; found 80",
+            id="port",
+        ),
+        pytest.param(
+            {"diabetes": {"uri": "models:/diabetes@champion"}},
+            "production_models['diabetes']['port']: required, but not given",
+            id="no-port",
+        ),
+        pytest.param(
+            {"diabetes": {**MODEL, "worker": 2}},
+            "production_models['diabetes']['worker']: unknown setting; did you mean 'workers'?",
+            id="misspelt-key",
+        ),
+        pytest.param(
+            {"diabetes": {**MODEL, "gpu": True}},
+            "production_models['diabetes']['gpu']: unknown setting; expected uri, port, workers, required",
+            id="unknown-key",
+        ),
+        pytest.param(
+            {"diabetes": "models:/diabetes@champion"},
+            "production_models['diabetes']: expected a dictionary with the keys uri, port, workers, required; found "
+            "'models:/diabetes@champion'",
+            id="text-for-an-entry",
+        ),
+    ],
+)
+def test_bad_model_is_refused(models: dict[str, Any], problem: str) -> None:
+    assert refusal(entry(production_models=models)) == one_problem(problem)
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        (
+            "postgresql+psycopg2://u:hunter2@db:5432/mlflow",
+            "holds a password; leave it out of the URI and set postgresql_password to a reference; found "
+            "'postgresql+psycopg2://u:***@db:5432/mlflow'",
+        ),
+        (
+            "postgresql+psycopg2://u:hunt/er2@db:5432/mlflow",
+            "holds a password; leave it out of the URI and set postgresql_password to a reference; found "
+            "'postgresql+psycopg2://u:***@db:5432/mlflow'",
+        ),
+        (
+            "postgresql+psycopg2://u@db/mlflow?sslmode=require&password=hunter2",
+            "holds a password; leave it out of the URI and set postgresql_password to a reference; found "
+            "'postgresql+psycopg2://u@db/mlflow?sslmode=require&password=***'",
+        ),
+        (
+            "postgresql://u:hunter2@db/mlflow",
+            "expected postgresql+psycopg2://USER@HOST:PORT/DATABASE; the driver must be named, because SQLAlchemy 2.1 "
+            "takes a bare postgresql:// for psycopg 3, which is not installed; found 'postgresql://u:***@db/mlflow'",
+        ),
+    ],
+)
+def test_password_in_a_uri_is_refused_and_not_shown(uri: str, shown: str) -> None:
+    assert refusal(entry(tracking_database_uri=uri)) == one_problem(f"tracking_database_uri: {shown}")
+
+
+@pytest.mark.parametrize(
+    ("password", "problem"),
+    [
+        ("hunter2", 'expected a reference: "generated", "env:NAME", "file:PATH" or "cmd:COMMAND"'),
+        ("env:hunter 2", 'expected a reference: "generated", "env:NAME", "file:PATH" or "cmd:COMMAND"'),
+        (20202020, "input should be a valid string"),
+    ],
+)
+def test_literal_secret_is_refused_and_not_shown(password: object, problem: str) -> None:
+    assert refusal(entry(postgresql_password=password)) == one_problem(f"postgresql_password: {problem}")
