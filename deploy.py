@@ -3,6 +3,7 @@
 from pyinfra import config, host
 
 from mlflow_stack.inventory_check import load
+from mlflow_stack.review import reviewed
 from mlflow_stack.roles.base import deploy_base
 from mlflow_stack.roles.conda import deploy_conda, deploy_conda_cleanup
 from mlflow_stack.roles.postgresql import deploy_postgresql
@@ -17,19 +18,20 @@ config.ENV = host.state.config.ENV
 settings = load(host)
 survey = preflight(host)
 
-deploy_base(settings=settings, survey=survey)
+with reviewed(survey.machine_id):
+    deploy_base(settings=settings, survey=survey)
 
-if "postgresql" in host.groups:
-    deploy_postgresql(settings=settings, survey=survey)
+    if "postgresql" in host.groups:
+        deploy_postgresql(settings=settings, survey=survey)
 
-if "tracking" in host.groups or "production" in host.groups:
-    deploy_conda(settings=settings, survey=survey)
+    if "tracking" in host.groups or "production" in host.groups:
+        deploy_conda(settings=settings, survey=survey)
 
-if "tracking" in host.groups:
-    deploy_tracking(settings=settings)
+    if "tracking" in host.groups:
+        deploy_tracking(settings=settings)
 
-if "production" in host.groups:
-    deploy_production(settings=settings)
+    if "production" in host.groups:
+        deploy_production(settings=settings)
 
-if "tracking" in host.groups or "production" in host.groups:
-    deploy_conda_cleanup(settings=settings)
+    if "tracking" in host.groups or "production" in host.groups:
+        deploy_conda_cleanup(settings=settings)

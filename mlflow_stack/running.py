@@ -9,6 +9,7 @@ import socket
 import sys
 from typing import TextIO
 
+import click
 from pyinfra import logger
 
 from mlflow_stack.domain.survey import RUN_VARIABLE
@@ -23,9 +24,19 @@ _ADVICE = {
 }
 _NOBODY = "pyinfra asks, and there is no terminal to answer from; run with --dry to see the changes or -y to make them"
 
+_wants_plan = False
+
+
+def wants_plan() -> bool:
+    """Return whether somebody is to read the plan: under --dry, and without -y, when pyinfra asks for leave."""
+    return _wants_plan
+
 
 def prepare_run() -> dict[str, str]:
     """Prepare this run of pyinfra; return the environment of its commands, which marks them (see RUN_VARIABLE)."""
+    global _wants_plan  # noqa: PLW0603  # config.py is read once in a run
+    options = click.get_current_context().params
+    _wants_plan = options["dry"] or not options["yes"]
     logger.addFilter(ConnectAdvice())
     if sys.stdin is None or not sys.stdin.isatty():
         sys.stdin = Unattended(sys.stdin)  # all that input() wants

@@ -88,12 +88,18 @@ def conda_create_command(spec: EnvironmentSpec, toolchain: Toolchain) -> str:
     return f"{conda} create -y -q {copy}-p {quote(spec.path)} --override-channels {channels} {packages}"
 
 
-def uv_install_command(spec: EnvironmentSpec, toolchain: Toolchain, lock_path: str) -> str:
-    """Return the command that installs uv beside the environments, with the environment's own pip."""
+def uv_install_command(spec: EnvironmentSpec, toolchain: Toolchain) -> str:
+    """Return the command that installs uv beside the environments, unless it is there, with the environment's own pip.
+
+    It reads the lock file of uv on standard input.
+    """
     tool = toolchain.uv_path.removesuffix("/bin/uv")
     pip = f"{quote(spec.path)}/bin/python -I -m pip install -q --no-input --disable-pip-version-check --require-hashes"
-    install = f"{pip} {toolchain.index_option}--target {tool}.part -r {lock_path}"
-    return f"{UMASK}rm -rf {tool}.part && {install} && rm -rf {tool} && mv {tool}.part {tool}"
+    install = f"{pip} {toolchain.index_option}--target {tool}.part -r /dev/stdin"
+    return (
+        f"{UMASK}if [ -x {toolchain.uv_path} ]; then cat > /dev/null; "
+        f"else rm -rf {tool}.part && {install} && rm -rf {tool} && mv {tool}.part {tool}; fi"
+    )
 
 
 def install_command(spec: EnvironmentSpec, toolchain: Toolchain) -> str:

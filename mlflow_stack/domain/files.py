@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from shlex import quote
@@ -17,7 +18,8 @@ class ManagedFile:
     """A regular file as it should be.
 
     `mode` is octal digits ("640"). `check` is a shell command that exits 0 when the content is right; it finds the new
-    file, under its own name, as "$new", and runs before the old file is replaced. `content` stays out of repr.
+    file, under its own name, as "$new", and runs before the old file is replaced. `content` stays out of repr, and out
+    of plans when it `is_secret`.
     """
 
     path: str
@@ -26,9 +28,37 @@ class ManagedFile:
     owner: str = "root"
     group: str = "root"
     check: str = field(default="", repr=False)
+    is_secret: bool = False
+
+    def text(self, before: str) -> str:
+        """Return what is in the file afterwards."""
+        return self.content
 
     def state(self) -> FileState:
         return FileState(self.mode, self.owner, self.group, hashlib.sha256(self.content.encode()).hexdigest())
+
+
+@dataclass(frozen=True)
+class ManagedBlock:
+    """Lines of ours in front of everybody else's in a file that is not ours, between the lines `begin` and `end`."""
+
+    path: str
+    lines: tuple[str, ...]
+    begin: str
+    end: str
+    mode: str = "644"
+    owner: str = "root"
+    group: str = "root"
+    is_secret: bool = False
+
+    @property
+    def content(self) -> str:
+        return "\n".join([self.begin, *self.lines, self.end, ""])
+
+    def text(self, before: str) -> str:
+        """Return what is in the file afterwards; the other lines stay as they are."""
+        pattern = rf"^{re.escape(self.begin)}\n.*?^{re.escape(self.end)}\n"
+        return self.content + re.sub(pattern, "", before, flags=re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -69,6 +99,25 @@ def write_command(file: ManagedFile) -> str:
     for programs that judge by name (systemd-analyze verify), and the last step is a rename. Nothing goes to /tmp, and
     nothing secret onto a command line (security.md 3.1: pyinfra's files.put does both).
     """
+    return _replace_command(file, ['cat > "$new"'], file.check)
+
+
+def block_command(block: ManagedBlock) -> str:
+    """Return a command that puts the block, which it reads on standard input, in front of the file's other lines.
+
+    It takes them from the file as it is then, since a plan may come before the package that brings the file. A block
+    whose end somebody removed is left alone: what follows it can't be told from it.
+    """
+    path, begin, end = quote(block.path), quote(block.begin), quote(block.end)
+    others = (
+        f"[ ! -f {path} ] || awk -v b={begin} -v e={end} "
+        "'NR == FNR { if ($0 == e) last = FNR; next } $0 == b && FNR < last { skip = 1 } !skip; $0 == e { skip = 0 }' "
+        f'{path} {path} >> "$new"'
+    )
+    return _replace_command(block, ['cat > "$new"', others], "")
+
+
+def _replace_command(file: ManagedFile | ManagedBlock, make: Sequence[str], check: str) -> str:
     directory, name = posixpath.split(file.path)
     steps = [
         "set -eu",
@@ -77,11 +126,11 @@ def write_command(file: ManagedFile) -> str:
         f"d=$(mktemp -d {quote(f'{directory}/{TEMPORARY}.XXXXXX')})",
         "trap 'rm -rf \"$d\"' EXIT",
         f'new="$d"/{quote(name)}',
-        'cat > "$new"',
+        *make,
         f'chown {quote(f"{file.owner}:{file.group}")} "$new"',
         f'chmod {quote(file.mode)} "$new"',
     ]
-    if file.check:
-        steps.append(file.check)
+    if check:
+        steps.append(check)
     steps.append(f'mv -fT "$new" {quote(file.path)}')
     return "; ".join(steps)

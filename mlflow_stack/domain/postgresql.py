@@ -6,13 +6,11 @@ import base64
 import hashlib
 import hmac
 import os
-import re
 from collections.abc import Mapping, Sequence
 
 BEGIN = "# BEGIN MLflow Stack: written at each deploy; put lines of your own below END"
 END = "# END MLflow Stack"
 IDENT_MAP = "mlflow"
-_BLOCK = re.compile(rf"{re.escape(BEGIN)}\n.*?{re.escape(END)}\n", re.DOTALL)
 
 SCRAM_ITERATIONS = 4096  # PostgreSQL's own default
 
@@ -57,15 +55,6 @@ def hba_lines(database: str, role: str, client_networks: Sequence[str]) -> list[
     return [local, *(f"hostssl  {database}  {role}  {network}  scram-sha-256" for network in client_networks)]
 
 
-def with_block(text: str, lines: Sequence[str]) -> str:
-    """Return a file with our block in front of everybody else's lines, which stay as they are.
-
-    pg_hba.conf and pg_ident.conf take the first line that matches, so ours have to come first.
-    """
-    block = "\n".join([BEGIN, *lines, END, ""])
-    return block + _BLOCK.sub("", text)
-
-
 def literal(value: str) -> str:
     """Quote a string for SQL."""
     return "'" + value.replace("'", "''") + "'"
@@ -89,23 +78,27 @@ def scram_verifier(password: str, salt: bytes | None = None, iterations: int = S
     return f"SCRAM-SHA-256${iterations}:{parts[0]}${parts[1]}:{parts[2]}"
 
 
-def role_sql(role: str, exists: bool, verifier: str | None) -> str:
-    """Return SQL that creates a role, or takes every right from it that it should not have."""
-    verb = "ALTER" if exists else "CREATE"
+def ensure_sql(role: str, database: str, verifier: str | None) -> str:
+    """Return SQL for psql after which a role without special rights owns a database that nobody else may connect to.
+
+    It changes nothing that is so already, except the password, when a `verifier` is given. In UTF-8 whatever the
+    cluster's locale is, since names may be anything. By default every role may connect to every database.
+    """
     rights = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
     password = f" PASSWORD {literal(verifier)}" if verifier else ""
-    # A failing statement must not reach the server's log with the verifier in it.
-    return f"SET log_min_error_statement = 'panic';\n{verb} ROLE {identifier(role)} {rights}{password};\n"
-
-
-def database_sql(database: str, owner: str) -> str:
-    """Return SQL that creates a database; in UTF-8 whatever the cluster's locale is, since names may be anything."""
-    return (
-        f"CREATE DATABASE {identifier(database)} OWNER {identifier(owner)} TEMPLATE template0 "
-        "ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8';\n"
+    create_role = literal(f"CREATE ROLE {identifier(role)}")
+    create_database = literal(
+        f"CREATE DATABASE {identifier(database)} OWNER {identifier(role)} TEMPLATE template0 "
+        "ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'"
     )
-
-
-def revoke_sql(database: str) -> str:
-    """Return SQL that keeps every other role out of a database; by default each role may connect to each database."""
-    return f"REVOKE CONNECT, TEMPORARY ON DATABASE {identifier(database)} FROM PUBLIC;\n"
+    owner = f"(SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = {literal(database)})"
+    return (
+        # A failing statement must not reach the server's log with the verifier in it.
+        "SET log_min_error_statement = 'panic';\n"
+        f"SELECT {create_role} WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {literal(role)}) \\gexec\n"
+        f"ALTER ROLE {identifier(role)} {rights}{password};\n"
+        f"SELECT {create_database} WHERE {owner} IS NULL \\gexec\n"
+        f"DO $do$ BEGIN IF {owner} <> {literal(role)} THEN "
+        f"RAISE 'database % belongs to role %', {literal(database)}, {owner}; END IF; END $do$;\n"
+        f"REVOKE CONNECT, TEMPORARY ON DATABASE {identifier(database)} FROM PUBLIC;\n"
+    )

@@ -24,6 +24,7 @@ echo "os=$ID"
 echo "version=$VERSION_ID"
 echo "title=$PRETTY_NAME"
 echo "machine=$(uname -m)"
+echo "machine_id=$(cat /etc/machine-id 2>/dev/null)"
 [ -d /run/systemd/system ] && echo systemd=yes
 awk '/^MemTotal:/ {print "memory_mib=" int($2 / 1024)}' /proc/meminfo
 for d in /opt /var; do
@@ -82,6 +83,7 @@ class HostSurvey:
     version_id: str = ""
     title: str = ""
     machine: str = ""
+    machine_id: str = ""
     has_systemd: bool = False
     is_deployed: bool = False
     memory_mib: int = 0
@@ -117,6 +119,7 @@ def parse_survey(lines: Sequence[str]) -> HostSurvey:
         version_id=first("version"),
         title=first("title"),
         machine=first("machine"),
+        machine_id=first("machine_id"),
         has_systemd="systemd" in values,
         is_deployed="deployed" in values,
         memory_mib=int(first("memory_mib") or 0),

@@ -58,11 +58,10 @@ class Conda(FactBase[CondaState]):
 
 @dataclass(frozen=True)
 class EnvironmentState:
-    """`exists`: the directory is there; `complete`: with its marker; `tool`: the package installer of ours is there."""
+    """`exists`: the directory is there; `complete`: with its marker."""
 
     exists: bool = False
     complete: bool = False
-    tool: bool = False
 
 
 class Environment(FactBase[EnvironmentState]):
@@ -70,21 +69,20 @@ class Environment(FactBase[EnvironmentState]):
 
     default = EnvironmentState
 
-    def command(self, path: str, tool: str) -> StringCommand:
+    def command(self, path: str) -> StringCommand:
         p = quote(path)
         return StringCommand(
-            f"[ -e {p} ] && echo exists; [ -x {p}/bin/python ] && [ -f {p}/{layout.MARKER} ] && echo complete; "
-            f"[ -x {quote(tool)} ] && echo tool; true"
+            f"[ -e {p} ] && echo exists; [ -x {p}/bin/python ] && [ -f {p}/{layout.MARKER} ] && echo complete; true"
         )
 
     def process(self, output: list[str]) -> EnvironmentState:
-        return EnvironmentState("exists" in output, "complete" in output, "tool" in output)
+        return EnvironmentState("exists" in output, "complete" in output)
 
 
 @dataclass(frozen=True)
 class EnvironmentList:
-    """`complete`: environments of ours, newest first; `unfinished`: those without a marker; `used`: those that
-    something on the host runs on."""
+    """`complete`: environments of ours, newest first; `unfinished`: those without a marker; `used`: those that a unit
+    of somebody else's or a kept release of a model runs on."""
 
     complete: list[str] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
@@ -92,7 +90,7 @@ class EnvironmentList:
 
 
 class Environments(FactBase[EnvironmentList]):
-    """All environments of ours on a host, and which are used by a unit of ours or by a kept release of a model."""
+    """All environments of ours on a host, and which of them something else than the tracking server uses."""
 
     default = EnvironmentList
 
@@ -101,8 +99,8 @@ class Environments(FactBase[EnvironmentList]):
             f"for e in $(ls -1dt {layout.ENVS_DIR}/*-???????????? 2>/dev/null); do "
             f'[ -f "$e/{layout.MARKER}" ] && echo "complete=$e" || echo "unfinished=$e"; done; '
             f"readlink {layout.MODELS_DIR}/*/releases/*/env 2>/dev/null | sed 's,^,used=,'; "
-            f"grep -hoE '{layout.ENVS_DIR}/[A-Za-z0-9._-]+' {layout.UNIT_DIR}/mlflow-*.service 2>/dev/null | "
-            "sed 's,^,used=,'; true"
+            f"find {layout.UNIT_DIR} -maxdepth 1 -name '*.service' ! -name mlflow-tracking.service "
+            f"-exec grep -hoE '{layout.ENVS_DIR}/[A-Za-z0-9._-]+' {{}} + 2>/dev/null | sed 's,^,used=,'; true"
         )
 
     def process(self, output: list[str]) -> EnvironmentList:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from importlib import resources
 from shlex import quote
 from typing import Any
 
@@ -50,10 +51,13 @@ class Models(FactBase[dict[str, Any]]):
     default = dict
 
     def command(self, python: str, tracking_uri: str, wanted: str) -> StringCommand:
-        program = f"{layout.LIBEXEC_DIR}/models.py"
+        # The program is sent along, and the distribution's Python serves as well, so that a plan of a fresh host can
+        # ask a registry that is there already.
+        program = resources.files("mlflow_stack.on_host").joinpath("models.py").read_text()
+        arguments = f"{quote(tracking_uri)} {layout.MODELS_DIR} {quote(wanted)}"
         return StringCommand(
-            f"if [ -x {quote(python)} ] && [ -f {program} ]; then "
-            f"{quote(python)} -I {program} {quote(tracking_uri)} {layout.MODELS_DIR} {quote(wanted)}; fi"
+            f"python={quote(python)}; [ -x $python ] || python=$(command -v python3) || exit 0\n"
+            f"$python -I - {arguments} <<'END OF models.py'\n{program}\nEND OF models.py"
         )
 
     def process(self, output: list[str]) -> dict[str, Any]:

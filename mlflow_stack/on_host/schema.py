@@ -1,9 +1,14 @@
-"""schema revision URI | schema upgrade URI TARGET MLFLOW BACKUP_DIR: the tracking database's schema, and its upgrade.
+"""The tracking database's schema, and its upgrade.
+
+    schema revision URI
+    schema check URI TARGET --allow-upgrade|--refuse-upgrade
+    schema upgrade URI TARGET MLFLOW BACKUP_DIR
 
 Run with the Python of an MLflow environment (it needs psycopg2). The URI holds no password (libpq reads PGPASSFILE).
 
 `revision` prints JSON: {"revision": "dc11…", "known": true}, where known says whether this MLflow can come from there
 (else a newer one made it); null for a database without MLflow's tables, or {"error": "…"}.
+`check` exits 0 when the schema is at TARGET, 3 when it has to be brought there and may be, and else 1 with the reason.
 `upgrade` brings the schema to TARGET, alone: it holds an advisory lock of the database, because two first starts at
 once make one fail (mlflow.md 2.2). A database that has data is dumped first, and the dump is read through.
 """
@@ -15,12 +20,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812  # the type, which psycopg2 spells in lower case
 
 LOCK_KEY = 0x6D6C666C6F77  # "mlflow"
 LOCK_TIMEOUT_S = 600
+NEEDS_UPGRADE = 3
 
 
 def libpq_uri(uri: str) -> str:
@@ -86,18 +93,42 @@ def upgrade(uri: str, target: str, mlflow: str, directory: str) -> None:
         sys.exit(f"the schema is at revision {reached} after the upgrade, expected {target}")
 
 
-def main() -> None:
-    command, uri, *rest = sys.argv[1:]
-    if command == "upgrade":
-        upgrade(uri, *rest)
-        return
+def read(uri: str) -> dict[str, Any]:
     try:
         with psycopg2.connect(libpq_uri(uri), connect_timeout=20) as connection:
             revision = revision_of(connection)
-        print(json.dumps({"revision": revision, "known": is_known(revision)}))
     except psycopg2.Error as error:
-        print(json.dumps({"error": str(error).strip().replace("\n", "; ")}))
+        return {"error": str(error).strip().replace("\n", "; ")}
+    return {"revision": revision, "known": is_known(revision)}
+
+
+def check(uri: str, target: str, upgrades: str) -> int:
+    state = read(uri)
+    if "error" in state:
+        print(f"the tracking database can't be read: {state['error']}", file=sys.stderr)
+        return 1
+    found = f"the tracking database has schema revision {state['revision']}"
+    if not state["known"]:
+        print(f"{found}, which this MLflow does not know: a newer MLflow made it. Deploy that one", file=sys.stderr)
+        return 1
+    if state["revision"] in (None, target):
+        return 0 if state["revision"] else NEEDS_UPGRADE
+    if upgrades != "--allow-upgrade":
+        print(f"{found}, this MLflow has {target}; tracking_upgrade_database = True would upgrade it", file=sys.stderr)
+        return 1
+    return NEEDS_UPGRADE
+
+
+def main() -> int:
+    command, uri, *rest = sys.argv[1:]
+    if command == "upgrade":
+        upgrade(uri, *rest)
+        return 0
+    if command == "check":
+        return check(uri, *rest)
+    print(json.dumps(read(uri)))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

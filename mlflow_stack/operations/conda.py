@@ -21,8 +21,10 @@ from mlflow_stack.domain.environment import (
     install_command,
     uv_install_command,
 )
-from mlflow_stack.domain.files import ManagedFile, write_command
+from mlflow_stack.domain.files import ManagedFile
 from mlflow_stack.facts.conda import Conda, Environment, Environments, EnvironmentState
+from mlflow_stack.look import look
+from mlflow_stack.operations.commands import Write
 from mlflow_stack.operations.refusal import refuse
 
 Commands = Generator[StringCommand, None, None]
@@ -36,7 +38,7 @@ def miniconda(prefix: str, version: str, architecture: str, url: str, sha256: st
     a prefix without one is unfinished and made anew if we began it, and somebody else's otherwise, which is refused.
     A changed version is installed over the old one by the installer's own -u; environments are kept.
     """
-    state = host.get_fact(Conda, prefix=prefix)
+    state = look(Conda, prefix=prefix)
     marker = ManagedFile(f"{prefix}/{layout.MARKER}", installation_marker(version, sha256))
     settings = ManagedFile(f"{prefix}/.condarc", condarc)
     if state.exists and not state.marker and not state.started:
@@ -58,9 +60,9 @@ def miniconda(prefix: str, version: str, architecture: str, url: str, sha256: st
         update = "-u " if state.marker else ""
         yield StringCommand(f"{UMASK}bash {quote(installer)} -b {update}-p {quote(prefix)}")
     if state.condarc != settings.state() or not installed:
-        yield StringCommand(write_command(settings), _stdin=settings.content)
+        yield Write(settings)
     if not installed:
-        yield StringCommand(write_command(marker), _stdin=marker.content)
+        yield Write(marker)
     if not installed or state.started:
         # From now on a prefix without a marker is not one that we began.
         yield StringCommand("rm -f", quote(f"{prefix}.started"))
@@ -73,7 +75,7 @@ def environment(spec: EnvironmentSpec, toolchain: Toolchain) -> Commands:
     It is built in its final place, since Python environments can't be moved, and nobody uses it before its marker is
     there.
     """
-    state = host.get_fact(Environment, path=spec.path, tool=toolchain.uv_path)
+    state = look(Environment, path=spec.path)
     if state.complete:
         host.noop(f"environment {spec.path} is complete")
         return
@@ -87,11 +89,9 @@ def build_environment(spec: EnvironmentSpec, toolchain: Toolchain, state: Enviro
         yield StringCommand("rm -rf", path)
     yield StringCommand(conda_create_command(spec, toolchain))
     requirements = ManagedFile(f"{spec.path}/requirements.txt", spec.requirements)
-    yield StringCommand(write_command(requirements), _stdin=requirements.content)
-    if toolchain.program == "uv" and not state.tool:
-        lock = ManagedFile(f"{layout.CACHE_DIR}/uv.txt", toolchain.uv_lock)
-        yield StringCommand(write_command(lock), _stdin=lock.content)
-        yield StringCommand(uv_install_command(spec, toolchain, lock.path))
+    yield Write(requirements)
+    if toolchain.program == "uv":
+        yield StringCommand(uv_install_command(spec, toolchain), _stdin=toolchain.uv_lock)
     if spec.builder != "root":
         yield StringCommand(f"chown -R {spec.builder}: {path}")
     yield StringCommand(install_command(spec, toolchain))
@@ -101,20 +101,25 @@ def build_environment(spec: EnvironmentSpec, toolchain: Toolchain, state: Enviro
     if spec.builder != "root":
         yield StringCommand(f"chown -R root: {path}")
     marker = ManagedFile(f"{spec.path}/{layout.MARKER}", spec.marker)
-    yield StringCommand(write_command(marker), _stdin=marker.content)
+    yield Write(marker)
 
 
 @operation()
 def pruned(keep: int, used: tuple[str, ...]) -> Commands:
     """Ensure that of the environments nothing uses any more only the newest `keep` are left, and no unfinished ones.
 
-    `used` are environments that this run deploys; those of units and of kept model releases are found on the host.
+    `used` are environments that this run deploys; the others of their kind, the present one included, are idle after
+    it. Those of models go with their releases (operations/models.py) and are touched here only when unfinished.
     """
-    state = host.get_fact(Environments)
-    idle = [path for path in state.complete if path not in state.used and path not in used]
-    unfinished = [path for path in state.unfinished if path not in state.used and path not in used]
+    state = look(Environments)
+    kind = f"{layout.ENVS_DIR}/mlflow-"
+    idle = [path for path in state.complete if path.startswith(kind) and path not in {*state.used, *used}]
+    unfinished = [path for path in state.unfinished if path not in {*state.used, *used}]
     if len(idle) <= keep and not unfinished:
         host.noop(f"{len(idle)} unused environments are kept for a rollback")
         return
-    for path in unfinished + idle[keep:]:
+    for path in unfinished:
+        # It may be what a model of this very run was waiting for.
+        yield StringCommand(f"[ -f {quote(path)}/{layout.MARKER} ] || rm -rf {quote(path)}")
+    for path in idle[keep:]:
         yield StringCommand("rm -rf", quote(path))

@@ -8,8 +8,10 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from mlflow_stack.domain.files import ManagedFile, write_command
+from mlflow_stack.domain.files import ManagedFile
 from mlflow_stack.facts.files import FileStates
+from mlflow_stack.look import look
+from mlflow_stack.operations.commands import Remove, Write
 
 
 @operation()
@@ -20,12 +22,12 @@ def managed(files: Sequence[ManagedFile], absent: Sequence[str] = ()) -> Generat
     before and checked by its own program (pyinfra's files.put and files.template have windows in between and leave the
     content readable in /tmp for a moment; notes of 3.10.0).
     """
-    states = host.get_fact(FileStates, paths=tuple([file.path for file in files] + list(absent)))
+    states = look(FileStates, paths=tuple([file.path for file in files] + list(absent)))
     changed = [file for file in files if states.get(file.path) != file.state()]
     surplus = [path for path in absent if path in states]
     if not changed and not surplus:
         host.noop("files are as declared")
     for file in changed:
-        yield StringCommand(write_command(file), _stdin=file.content)
+        yield Write(file)
     for path in surplus:
-        yield StringCommand("rm -f", path)
+        yield Remove(path)

@@ -12,6 +12,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from mlflow_stack.facts.host import InstalledPackages, Layout
+from mlflow_stack.look import look
 from mlflow_stack.operations.refusal import refuse
 
 
@@ -22,7 +23,7 @@ def packages(names: Sequence[str]) -> Generator[StringCommand, None, None]:
     pyinfra's apt.packages either never refreshes the package lists, which fails on a fresh host, or refreshes them
     again whenever they are older than a limit, which makes a second run a change. This one does it only to install.
     """
-    installed = host.get_fact(InstalledPackages, packages=tuple(names))
+    installed = look(InstalledPackages, packages=tuple(names))
     missing = [name for name in names if name not in installed]
     if not missing:
         host.noop(f"packages {', '.join(names)} are installed")
@@ -78,9 +79,7 @@ def layout(users: Sequence[User], directories: Sequence[Directory]) -> Generator
 
     One operation for all of them, because pyinfra's server.user and files.directory read several facts for each.
     """
-    state = host.get_fact(
-        Layout, users=tuple(user.name for user in users), directories=tuple(item.path for item in directories)
-    )
+    state = look(Layout, users=tuple(user.name for user in users), directories=tuple(item.path for item in directories))
     commands = []
     for user in users:
         if f"user:{user.name}" not in state:

@@ -12,6 +12,7 @@ from pyinfra.context import host
 from mlflow_stack.domain import layout
 from mlflow_stack.domain.tracking import as_tracking_user
 from mlflow_stack.facts.mlflow import Schema, SchemaState
+from mlflow_stack.look import look
 from mlflow_stack.operations.refusal import refuse
 
 UNIT = "mlflow-tracking.service"
@@ -28,17 +29,23 @@ def schema(environment: str, uri: str, target: str, allow_upgrade: bool, passfil
     the upgrade fails, which on PostgreSQL is one transaction.
     """
     python = f"{environment}/bin/python"
-    state = host.get_fact(Schema, python=python, uri=uri, passfile=passfile)
+    state = look(Schema, python=python, uri=uri, passfile=passfile)
     if state.revision == target:
         host.noop(f"the schema is at revision {target}")
         return
     if refusal := _refusal(state, target, allow_upgrade):
         yield from refuse(refusal)
         return
-    program = f"{layout.LIBEXEC_DIR}/schema.py upgrade {quote(uri)} {target}"
-    upgrade = as_tracking_user(f"{python} -I {program} {environment}/bin/mlflow {layout.BACKUP_DIR}", passfile)
-    # A failed upgrade leaves the schema as it was, and the unit is still the old one: a server that ran runs again.
+    program = f"{python} -I {layout.LIBEXEC_DIR}/schema.py"
+    allowed = "--allow-upgrade" if allow_upgrade else "--refuse-upgrade"
+    check = as_tracking_user(f"{program} check {quote(uri)} {target} {allowed}", passfile)
+    upgrade = as_tracking_user(
+        f"{program} upgrade {quote(uri)} {target} {environment}/bin/mlflow {layout.BACKUP_DIR}", passfile
+    )
+    # The database may have been out of reach when this was decided, so its state is judged again. A failed upgrade
+    # leaves the schema as it was, and the unit is still the old one: a server that ran runs again.
     yield StringCommand(
+        f"{check}; case $? in 0) exit 0;; 3) ;; *) exit 1;; esac; "
         f"was=$(systemctl is-active {UNIT}); systemctl stop {UNIT} 2>/dev/null; "
         f'{upgrade} || {{ [ "$was" != active ] || systemctl start {UNIT}; exit 1; }}'
     )
@@ -47,8 +54,7 @@ def schema(environment: str, uri: str, target: str, allow_upgrade: bool, passfil
 def _refusal(state: SchemaState, target: str, allow_upgrade: bool) -> str:
     """Return why the database must not be touched; "" when it may be brought to `target`."""
     if state.error:
-        # A plan may find no database yet.
-        return f"the tracking database: {state.error}" if host.state.is_executing else ""
+        return ""  # no database yet, or none that answers: the command itself will see
     if not state.known:
         return (
             f"the tracking database has schema revision {state.revision}, which this MLflow does not know: a newer "

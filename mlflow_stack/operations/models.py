@@ -12,10 +12,12 @@ from pyinfra.context import host
 
 from mlflow_stack.domain import layout
 from mlflow_stack.domain.environment import EnvironmentSpec, ModelEnvironmentError, Toolchain, model_environment
-from mlflow_stack.domain.files import ManagedFile, write_command
+from mlflow_stack.domain.files import ManagedFile
 from mlflow_stack.domain.model_uri import parse_model_uri
 from mlflow_stack.facts.conda import Environment
 from mlflow_stack.facts.mlflow import Models
+from mlflow_stack.look import look, look_again
+from mlflow_stack.operations.commands import Write
 from mlflow_stack.operations.conda import build_environment
 from mlflow_stack.operations.refusal import refuse
 
@@ -39,18 +41,15 @@ def release(
     made beside the one that is served and becomes `current` by the rename of a symbolic link. Nothing is downloaded
     or installed when the server starts.
     """
-    wanted = {model: vars(parse_model_uri(uri))}
-    python = f"{toolchain.conda_prefix}/bin/python"  # there before the client's environment: a plan needs it
-    state = host.get_fact(Models, python=python, tracking_uri=tracking_uri, wanted=json.dumps(wanted)).get(model)
-    if state is None and not required:
-        host.noop(f"{uri} can't be asked for yet")
-        return
-    if state is None:
-        # Only a plan sees this: in a run the programs are installed by now.
-        yield StringCommand(
-            f"{python} -I {layout.LIBEXEC_DIR}/models.py {tracking_uri} {layout.MODELS_DIR} {quote(uri)}"
-        )
-        return
+    question = {
+        "python": f"{toolchain.conda_prefix}/bin/python",
+        "tracking_uri": tracking_uri,
+        "wanted": json.dumps({model: vars(parse_model_uri(uri))}),
+    }
+    state = look(Models, **question).get(model, {})
+    if "resolved" not in state and not state.get("missing"):
+        why = f"{uri} is looked up when {tracking_uri} answers ({state.get('error') or 'it is not there yet'})"
+        state = look_again(Models, why, **question)[model]
     if "error" in state:
         if state["missing"] and not required:
             host.noop(f"{state['error']} yet; model {model} is skipped until there is")
@@ -68,7 +67,7 @@ def release(
         host.noop(f"{uri} is {release_name}, which is served")
         return
     yield from _download(model, state["resolved"]["uri"], tracking_uri, client_environment)
-    built = host.get_fact(Environment, path=spec.path, tool=toolchain.uv_path)
+    built = look(Environment, path=spec.path)
     if not built.complete:
         yield from build_environment(spec, toolchain, built)
     yield from _publish(model, release_name, spec, keep)
@@ -109,10 +108,15 @@ def _publish(model: str, name: str, spec: EnvironmentSpec, keep: int) -> Command
     yield StringCommand(
         f"chown -R root: {staging} && chmod -R u=rwX,go=rX {staging} && ln -sfn {spec.path} {staging}/env"
     )
-    yield StringCommand(write_command(marker), _stdin=marker.content)
+    yield Write(marker)
     yield StringCommand(
         f"install -d -m 755 {home} {home}/releases && rm -rf {target} && mv -T {staging} {target} && "
         f"ln -sfn releases/{name} {home}/.current && mv -fT {home}/.current {home}/current"
     )
-    # The current release was touched last, so it is the newest and never among the removed.
-    yield StringCommand(f"touch {target} && cd {home}/releases && ls -1t | tail -n +{keep + 2} | xargs -r rm -rf --")
+    # The current release was touched last, so it is the newest and never among the removed. An environment that no
+    # release of this model links to any more goes with them.
+    yield StringCommand(
+        f"touch {target} && cd {home}/releases && ls -1t | tail -n +{keep + 2} | xargs -r rm -rf -- && "
+        f"for env in {layout.ENVS_DIR}/model-{model}-????????????; do "
+        'readlink ./*/env | grep -qxF "$env" || rm -rf "$env"; done'
+    )

@@ -12,11 +12,15 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from mlflow_stack.domain import postgresql as pg
-from mlflow_stack.domain.files import ManagedFile, write_command
+from mlflow_stack.domain.files import ManagedBlock, ManagedFile
 from mlflow_stack.facts.postgresql import PSQL, Postgresql, PostgresqlState
+from mlflow_stack.look import look
+from mlflow_stack.operations.commands import Sql, Write
 from mlflow_stack.operations.refusal import refuse
 
 Commands = Generator[StringCommand, None, None]
+# Of configuration files: mode, owner, group.
+OWNER = ("640", "postgres", "postgres")
 
 
 @operation()
@@ -36,15 +40,13 @@ def server(
     Only a drop-in file and a marked block are ours; everybody else's lines stay. The new drop-in is checked by the
     server program itself before it replaces the old one. A restart is made only when a setting asks for one.
     """
-    state = host.get_fact(Postgresql, conf_dir=conf_dir, unit=unit, port=port, role=role, database=database)
+    state = look(Postgresql, conf_dir=conf_dir, unit=unit, port=port, role=role, database=database)
     files = _changed_files(state, conf_dir, bin_dir, configuration, hba_lines, ident_lines)
     if not files and state.enabled and _has_loaded_its_files(state):
         host.noop(f"{unit} runs with its present configuration")
         return
     for file in files:
-        yield StringCommand(write_command(file), _stdin=file.content)
-    if not state.enabled:
-        yield StringCommand(f"systemctl enable --quiet postgresql.service {quote(unit)}")
+        yield Write(file)
     yield StringCommand(_apply_command(unit, port))
 
 
@@ -59,20 +61,19 @@ def _changed_files(
     configuration: str,
     hba_lines: Sequence[str],
     ident_lines: Sequence[str],
-) -> list[ManagedFile]:
-    owner = {"owner": "postgres", "group": "postgres", "mode": "640"}
-    files = []
+) -> list[ManagedFile | ManagedBlock]:
+    files: list[ManagedFile | ManagedBlock] = []
     if hashlib.sha256(configuration.encode()).hexdigest() != state.conf_sha256:
         # -C makes the server read its whole configuration; the drop-in is tried as the last file of it.
         check = (
             f'chmod 755 "$d"; runuser -u postgres -- {bin_dir}/postgres -C max_connections '
             f'-c config_file="$new" -D {quote(conf_dir)} > /dev/null'
         )
-        files.append(ManagedFile(f"{conf_dir}/conf.d/50-mlflow.conf", configuration, check=check, **owner))
+        files.append(ManagedFile(f"{conf_dir}/conf.d/50-mlflow.conf", configuration, *OWNER, check=check))
     for name, text, lines in (("pg_hba.conf", state.hba, hba_lines), ("pg_ident.conf", state.ident, ident_lines)):
-        wanted = pg.with_block(text or "", lines)
-        if wanted != text:
-            files.append(ManagedFile(f"{conf_dir}/{name}", wanted, **owner))
+        block = ManagedBlock(f"{conf_dir}/{name}", tuple(lines), pg.BEGIN, pg.END, *OWNER)
+        if block.text(text or "") != text:
+            files.append(block)
     return files
 
 
@@ -83,8 +84,10 @@ def _apply_command(unit: str, port: int) -> str:
     """
     psql = f"{PSQL} -p {port}"
     return (
+        f"set -e; systemctl unmask --quiet postgresql.service {unit}; "
+        f"systemctl enable --quiet postgresql.service {unit}; systemctl start {unit}; "
         # A server that is up but does not answer on its port has not taken a changed port yet.
-        f"set -e; systemctl start {unit}; echo 'SELECT 1' | {psql} > /dev/null 2>&1 || systemctl restart {unit}; "
+        f"echo 'SELECT 1' | {psql} > /dev/null 2>&1 || systemctl restart {unit}; "
         f"""bad=$(echo "SELECT 'line ' || line_number || ' ' || error FROM pg_hba_file_rules WHERE error > ''" """
         f"""| {psql}); if [ -n "$bad" ]; then echo "pg_hba.conf: $bad" >&2; exit 1; fi; """
         f"systemctl reload {unit}; now=$(date +%s.%N); "
@@ -105,7 +108,7 @@ def database(conf_dir: str, unit: str, port: int, role: str, database: str, pass
     postgres.role can't do; and `password`, when given, is compared and sent as its SCRAM verifier on standard input,
     which pyinfra's puts on the command line and never finds unchanged. None leaves the password alone.
     """
-    state = host.get_fact(Postgresql, conf_dir=conf_dir, unit=unit, port=port, role=role, database=database)
+    state = look(Postgresql, conf_dir=conf_dir, unit=unit, port=port, role=role, database=database)
     found_role, found_database = state.server.get("role"), state.server.get("database")
     if found_database and found_database["owner"] != role:
         yield from refuse(
@@ -113,18 +116,14 @@ def database(conf_dir: str, unit: str, port: int, role: str, database: str, pass
             "postgresql_database to another name, or hand it over with ALTER DATABASE … OWNER TO"
         )
         return
-    sql = ""
     verifier = _changed_verifier(found_role, password)
-    if not found_role or verifier or _has_wrong_rights(found_role):
-        sql += pg.role_sql(role, bool(found_role), verifier)
-    if not found_database:
-        sql += pg.database_sql(database, role)
-    if not found_database or found_database["public_connect"]:
-        sql += pg.revoke_sql(database)
-    if not sql:
+    is_private = found_database and not found_database["public_connect"]
+    if found_role and not _has_wrong_rights(found_role) and is_private and not verifier:
         host.noop(f"role {role} and database {database} are as declared")
         return
-    yield StringCommand(f"{PSQL} -p {port}", _stdin=sql)
+    # All of it at once, whatever is missing: a server that is down or not there yet can't say what that is.
+    sql = pg.ensure_sql(role, database, verifier)
+    yield Sql(f"{PSQL} -p {port}", sql, shown=sql.replace(verifier, "***") if verifier else sql)
 
 
 def _has_wrong_rights(role: dict[str, object]) -> bool:

@@ -12,6 +12,7 @@ from pyinfra.context import host
 from mlflow_stack.domain.files import ManagedFile
 from mlflow_stack.domain.service import ServiceState, gate_command, reasons_to_restart
 from mlflow_stack.facts.service import EnabledInstances, Service
+from mlflow_stack.look import look, must_not_write
 
 Commands = Generator[StringCommand, None, None]
 
@@ -34,24 +35,29 @@ def ready(
     the unit can't lose the restart (pyinfra has no handlers that survive one). The check runs in every run, also when
     there is nothing to do: a run that ends well has seen the service work.
 
-    While the path `only_if` is absent the unit is left alone. A plan can't see what operations before this one would
-    do; it lists the restart that follows from a file that is not as declared, or from one of the operations `after`.
+    While the path `only_if` is absent the unit is left alone. A restart also follows from a file that is not as
+    declared, and from each of the operations `after`, which come before this one, that has something to do.
     """
     running = host.state.is_executing
-    # A plan changes nothing, not even for a moment: the artifact that goes up and down is for runs.
-    look = check if running else f"READY_READ_ONLY=1 {check}"
-    paths = tuple(file.path for file in files)
-    state = host.get_fact(Service, unit=unit, files=paths, watched=tuple(watched), ready=look, only_if=only_if)
-    follows = not running and any(operation.will_change for operation in after)
+    follows = any(operation.did_change() if running else operation.will_change for operation in after)
+    state = look(
+        Service,
+        unit=unit,
+        files=tuple(file.path for file in files),
+        watched=tuple(watched),
+        ready=f"READY_READ_ONLY=1 {check}" if must_not_write() else check,
+        only_if=only_if,
+    )
     if state.skipped and not follows:
         host.noop(f"{unit} has nothing to run yet")
         return
     follows = follows or any(state.files.get(file.path) != file.state() for file in files)
-    if not follows and not reasons_to_restart(state) and _is_enabled(state):
-        host.noop(f"{unit} is enabled, runs and works")
+    gate = gate_command(unit, [*(file.path for file in files), *watched], check, timeout_s)
+    if follows or reasons_to_restart(state) or not _is_enabled(state):
+        yield from _start(unit, state, restart=follows or bool(reasons_to_restart(state)))
+        yield StringCommand(gate)
         return
-    yield from _start(unit, state, restart=follows or bool(reasons_to_restart(state)))
-    yield StringCommand(gate_command(unit, [*paths, *watched], check, timeout_s))
+    host.noop(f"{unit} is enabled, runs and works")
 
 
 def _is_enabled(state: ServiceState) -> bool:
@@ -60,7 +66,7 @@ def _is_enabled(state: ServiceState) -> bool:
 
 def _start(unit: str, state: ServiceState, restart: bool) -> Commands:
     if state.properties.get("LoadState") == "masked":
-        yield StringCommand("systemctl unmask", quote(unit))
+        yield StringCommand("systemctl unmask --quiet", quote(unit))
     yield StringCommand("systemctl daemon-reload")
     if not _is_enabled(state):
         yield StringCommand("systemctl enable --quiet", quote(unit))
@@ -72,7 +78,7 @@ def _start(unit: str, state: ServiceState, restart: bool) -> Commands:
 @operation()
 def only_instances(umbrella: str, wanted: Sequence[str]) -> Commands:
     """Ensure that of the instances UMBRELLA@… only the wanted ones run and start at boot; their files are kept."""
-    surplus = sorted(host.get_fact(EnabledInstances, umbrella=umbrella) - set(wanted))
+    surplus = sorted(look(EnabledInstances, umbrella=umbrella) - set(wanted))
     if not surplus:
         host.noop(f"no other {umbrella}@ unit is enabled")
     for name in surplus:

@@ -35,7 +35,7 @@ DIRECTORIES = (
     Directory(layout.BACKUP_DIR, "700", layout.TRACKING_USER, layout.TRACKING_USER),
 )
 
-PROGRAMS = ("check_environment.py", "fetch.sh", "models.py", "ready.py", "schema.py")
+PROGRAMS = ("check_environment.py", "fetch.sh", "ready.py", "schema.py")
 
 
 @deploy("Base")

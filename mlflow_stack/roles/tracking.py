@@ -86,4 +86,4 @@ def _credentials(settings: Settings) -> list[ManagedFile]:
     if not settings.database_needs_password:
         return []
     password = secret_store.resolve(settings.postgresql.password, "postgresql_password")
-    return [ManagedFile(PASSFILE, pgpass(password), mode="600")]
+    return [ManagedFile(PASSFILE, pgpass(password), mode="600", is_secret=True)]

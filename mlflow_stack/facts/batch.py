@@ -1,0 +1,65 @@
+"""Several facts in one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.facts import FactBase
+
+_CUT = "----8<---- "
+
+
+@dataclass(frozen=True)
+class Question:
+    """A fact with its arguments."""
+
+    fact: type[FactBase[Any]]
+    arguments: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """What makes two questions the same."""
+        return f"{self.fact.__name__} {sorted(self.arguments.items())!r}"
+
+    def __repr__(self) -> str:
+        return self.fact.__name__  # pyinfra -v prints the arguments of a fact
+
+
+class Batch(FactBase[list[Any]]):
+    """The answers to several questions, in their order; pyinfra itself pays three round trips for each fact.
+
+    Each part runs in a subshell, behind a line with its fact's name. A part that fails makes the whole fact fail.
+    """
+
+    default = list
+
+    def command(self, questions: Sequence[Question]) -> StringCommand:
+        self.questions = questions
+        parts = []
+        for question in questions:
+            command = question.fact().command(**question.arguments)
+            script = command.get_raw_value() if isinstance(command, StringCommand) else command
+            parts.append(f"echo '{_CUT}{question.fact.__name__}'\n(\n{script}\n) || exit $?")
+        return StringCommand("\n".join(parts))
+
+    def process(self, output: list[str]) -> list[Any]:
+        sections: dict[str, list[list[str]]] = {}
+        for line in output:
+            if line.startswith(_CUT):
+                lines: list[str] = []
+                sections.setdefault(line.removeprefix(_CUT), []).append(lines)
+            else:
+                lines.append(line)
+        return [_answer(question, sections.get(question.fact.__name__, [])) for question in self.questions]
+
+
+def _answer(question: Question, sections: list[list[str]]) -> Any:
+    """Return the answer from the next section of this fact; the default where nothing was printed, as in pyinfra."""
+    lines = sections.pop(0) if sections else []
+    fact = question.fact()
+    if not lines:
+        return fact.default()
+    return fact.process(lines)

@@ -1,0 +1,97 @@
+"""The look at a host that a run decides by: taken once, before anything is changed.
+
+Operations ask for facts with `look`. When all operations of a host are declared, review.py lets each of them say what
+it would do, answers all their questions in one round trip, and from then on the answers stand, while a plan is printed
+and while a run goes on. So a run does what its plan says, because both follow from the same answers, and a run that has
+nothing to do costs few round trips. What can't be known that early is left for `later`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pyinfra.api.facts import FactBase
+from pyinfra.api.host import Host
+from pyinfra.context import host
+
+from mlflow_stack.facts.batch import Batch, Question
+
+Answer = TypeVar("Answer")
+
+
+class Unanswered(Exception):
+    """An operation asks what the look has no answer to yet."""
+
+    def __init__(self, question: Question) -> None:
+        self.question = question
+
+
+class Later(Exception):
+    """An operation can't say before the run what it will do; the message says what that depends on."""
+
+
+@dataclass
+class Look:
+    """`answers` by Question.key. `for_plan`: somebody reads the plan first, so that nothing may be written, not even
+    for a moment. `is_void`: the run did what no plan could say, so that facts are read anew."""
+
+    for_plan: bool
+    answers: dict[str, Any] = field(default_factory=dict)
+    is_void: bool = False
+
+    def take(self, at: Host, questions: list[Question]) -> None:
+        """Ask a host all questions at once."""
+        answers = at.get_fact(Batch, questions=questions)
+        for question, answer in zip(questions, answers or [None] * len(questions), strict=True):
+            # No answers at all: the host failed, and pyinfra leaves it out from here on.
+            self.answers[question.key] = question.fact().default() if answers == [] else answer
+
+
+_looks: dict[tuple[int, str], Look] = {}
+
+
+def begin(at: Host, for_plan: bool) -> Look:
+    """Begin the look at a host."""
+    _looks[id(at.state), at.name] = Look(for_plan)
+    return _looks[id(at.state), at.name]
+
+
+def _current() -> Look | None:
+    return _looks.get((id(host.state), host.name))
+
+
+def must_not_write() -> bool:
+    """Return whether the look must leave no trace; otherwise it may try whether a service really works."""
+    found = _current()
+    return found.for_plan if found else not host.state.is_executing
+
+
+def look(fact: type[FactBase[Answer]], **arguments: Any) -> Answer:
+    """Return what the look found; without a look (an operation by itself) ask the host.
+
+    Raises Unanswered, which is for review.py, when the question has to be asked first.
+    """
+    found, question = _current(), Question(fact, arguments)
+    if found is None or found.is_void:
+        return host.get_fact(fact, **arguments)
+    if question.key not in found.answers:
+        if host.state.is_executing:
+            return host.get_fact(fact, **arguments)
+        raise Unanswered(question)
+    answer: Answer = found.answers[question.key]
+    return answer
+
+
+def look_again(fact: type[FactBase[Answer]], reason: str, **arguments: Any) -> Answer:
+    """Return the fact as it is now, in a run; in a plan, raise Later with the reason why it can't be known yet.
+
+    What the operation then does is in no plan, so whatever comes after it on this host is read anew as well.
+    """
+    found = _current()
+    if found is None:
+        return host.get_fact(fact, **arguments)
+    if not host.state.is_executing:
+        raise Later(reason)
+    found.is_void = True
+    return host.get_fact(fact, **arguments)
