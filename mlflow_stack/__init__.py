@@ -3,10 +3,12 @@
 Layers, each of which imports only from those below it (tests/unit/test_layers.py):
 
     deploy.py           the story: which role goes on which host, in order
+    review.py           what a run would do on every host, worked out, shown and compared before any is changed
     roles/              one @deploy per role: what ends up on a host
     inventory_check.py  the settings of all hosts, checked before any is touched; the only reader of host.data
     running.py          how a run names itself on the hosts, and what it says about one that it can't reach
     operations/         one resource each, idempotent: validate, read one fact, compare, yield commands
+    look.py             the one look at a host, before anything is changed, that its operations decide by
     facts/              one fact reads one whole subsystem in one round trip, and is never wrong on a fresh host
     templates.py        the files of templates/, filled in
     settings.py         the settings of one host, typed, and what follows from them

@@ -47,9 +47,10 @@ class Batch(FactBase[list[Any]]):
 
     def process(self, output: list[str]) -> list[Any]:
         sections: dict[str, list[list[str]]] = {}
+        lines: list[str] = []  # before the first cut: of nobody
         for line in output:
             if line.startswith(_CUT):
-                lines: list[str] = []
+                lines = []
                 sections.setdefault(line.removeprefix(_CUT), []).append(lines)
             else:
                 lines.append(line)

@@ -49,7 +49,7 @@ def release(
     state = look(Models, **question).get(model, {})
     if "resolved" not in state and not state.get("missing"):
         why = f"{uri} is looked up when {tracking_uri} answers ({state.get('error') or 'it is not there yet'})"
-        state = look_again(Models, why, **question)[model]
+        state = look_again(Models, why, **question).get(model, {"error": "no Python to ask with", "missing": False})
     if "error" in state:
         if state["missing"] and not required:
             host.noop(f"{state['error']} yet; model {model} is skipped until there is")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +11,8 @@ from pyinfra.api.exceptions import DeployError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from mlflow_stack.domain.environment import ModelEnvironmentError, model_environment
-from mlflow_stack.domain.model_uri import parse_model_uri
 from mlflow_stack.domain.survey import HostSurvey, Needs, obstacles
 from mlflow_stack.facts.host import Survey
-from mlflow_stack.facts.mlflow import Models
 from mlflow_stack.inventory_check import load
 from mlflow_stack.settings import Settings
 
@@ -33,7 +29,7 @@ def preflight(host: Host) -> HostSurvey:
     """Return the survey of a host; the first call surveys all hosts at once.
 
     Raises DeployError that lists everything that stands in the way on any host: distribution, systemd, memory, disk,
-    ports and who holds them, foreign PostgreSQL or MLflow, sudo, models that the registry does not have.
+    ports and who holds them, foreign PostgreSQL or MLflow, sudo.
     """
     state = host.state
     with _lock:  # pyinfra loads deploy.py for all hosts at once
@@ -75,7 +71,7 @@ def _obstacles(host: Host, survey: HostSurvey) -> list[str]:
     settings = load(host)
     if survey.user not in ("", "root") and not (host.data.get("_sudo") or host.state.config.SUDO):
         return [f'pyinfra is user {survey.user!r} there and not root; add "_sudo": True to the host in the inventory']
-    return obstacles(survey, _needs(settings)) or _model_obstacles(host, settings)
+    return obstacles(survey, _needs(settings))
 
 
 def _needs(settings: Settings) -> Needs:
@@ -86,31 +82,3 @@ def _needs(settings: Settings) -> Needs:
         installer_architectures=tuple(settings.conda.installer_sha256),
         is_database_host="postgresql" in settings.groups,
     )
-
-
-def _model_obstacles(host: Host, settings: Settings) -> list[str]:
-    """Return what the registry says against the wanted models; nothing when it can't be asked yet (first deploy)."""
-    models = {name: model for name, model in settings.production.models.items() if model.required}
-    if "production" not in settings.groups or not models:
-        return []
-    wanted = json.dumps({name: vars(parse_model_uri(model.uri)) for name, model in models.items()})
-    python = f"{settings.conda.prefix}/bin/python"
-    answers = host.get_fact(Models, python=python, tracking_uri=settings.tracking_uri, wanted=wanted)
-    problems = []
-    for name, answer in answers.items():
-        problem = answer["error"] if answer.get("missing") else ""
-        if "resolved" in answer:
-            problem = _environment_problem(name, answer["resolved"]["conda_yaml"])
-        if problem:
-            problems.append(f"production_models[{name!r}]: {models[name].uri}: {problem}")
-    return problems
-
-
-def _environment_problem(name: str, conda_yaml: str | None) -> str:
-    if conda_yaml is None:
-        return "it was logged without an environment (no conda.yaml); log it again with mlflow.<flavor>.log_model"
-    try:
-        model_environment(name, conda_yaml, ())
-    except ModelEnvironmentError as error:
-        return str(error)
-    return ""
