@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import sys
+from pathlib import Path
 from typing import TextIO
 
 import click
@@ -37,6 +38,10 @@ def prepare_run() -> dict[str, str]:
     global _wants_plan  # noqa: PLW0603  # config.py is read once in a run
     options = click.get_current_context().params
     _wants_plan = options["dry"] or not options["yes"]
+    inventory = str(options["inventory"])
+    if inventory.endswith(".py") and not Path(inventory).exists():
+        # pyinfra takes it for the name of a host, finds none, and ends well.
+        sys.exit(f"{inventory}: no such file; expected an inventory (docs/how-to/use-your-own-servers.md)")
     logger.addFilter(ConnectAdvice())
     if sys.stdin is None or not sys.stdin.isatty():
         sys.stdin = Unattended(sys.stdin)  # all that input() wants
