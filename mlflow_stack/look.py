@@ -73,11 +73,11 @@ def look(fact: type[FactBase[Answer]], **arguments: Any) -> Answer:
     Raises Unanswered, which is for review.py, when the question has to be asked first.
     """
     found, question = _current(), Question(fact, arguments)
-    if found is None or found.is_void:
+    if found is None:
         return host.get_fact(fact, **arguments)
+    if found.is_void or (question.key not in found.answers and host.state.is_executing):
+        found.take(host, [question])
     if question.key not in found.answers:
-        if host.state.is_executing:
-            return host.get_fact(fact, **arguments)
         raise Unanswered(question)
     answer: Answer = found.answers[question.key]
     return answer
@@ -89,9 +89,8 @@ def look_again(fact: type[FactBase[Answer]], reason: str, **arguments: Any) -> A
     What the operation then does is in no plan, so whatever comes after it on this host is read anew as well.
     """
     found = _current()
-    if found is None:
-        return host.get_fact(fact, **arguments)
-    if not host.state.is_executing:
+    if found and not host.state.is_executing:
         raise Later(reason)
-    found.is_void = True
-    return host.get_fact(fact, **arguments)
+    if found:
+        found.is_void = True
+    return look(fact, **arguments)
