@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
+from pyinfra.api.state import State
 from pyinfra.context import host
 
 from mlflow_stack.facts.batch import Batch, Question
@@ -94,3 +95,16 @@ def look_again(fact: type[FactBase[Answer]], reason: str, **arguments: Any) -> A
     if found:
         found.is_void = True
     return look(fact, **arguments)
+
+
+def look_after_changes(fact: type[FactBase[Answer]], **arguments: Any) -> Answer:
+    """Return the fact as it is now when this run has changed anything on any host; else what the look found."""
+    found = _current()
+    if found and host.state.is_executing and _has_changed_anything(host.state):
+        found.take(host, [Question(fact, arguments)])
+    return look(fact, **arguments)
+
+
+def _has_changed_anything(state: State) -> bool:
+    operations = [data.operation_meta for by_hash in state.ops.values() for data in by_hash.values()]
+    return any(operation.is_complete() and operation.did_change() for operation in operations)

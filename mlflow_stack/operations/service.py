@@ -12,7 +12,7 @@ from pyinfra.context import host
 from mlflow_stack.domain.files import ManagedFile
 from mlflow_stack.domain.service import ServiceState, gate_command, reasons_to_restart
 from mlflow_stack.facts.service import EnabledInstances, Service
-from mlflow_stack.look import look, must_not_write
+from mlflow_stack.look import look, look_after_changes, must_not_write
 
 Commands = Generator[StringCommand, None, None]
 
@@ -35,29 +35,37 @@ def ready(
     the unit can't lose the restart (pyinfra has no handlers that survive one). The check runs in every run, also when
     there is nothing to do: a run that ends well has seen the service work.
 
+    A service that has nothing to do is looked at again when the run changed something else, on any host.
+
     While the path `only_if` is absent the unit is left alone. A restart also follows from a file that is not as
     declared, and from each of the operations `after`, which come before this one, that has something to do.
     """
     running = host.state.is_executing
     follows = any(operation.did_change() if running else operation.will_change for operation in after)
-    state = look(
-        Service,
-        unit=unit,
-        files=tuple(file.path for file in files),
-        watched=tuple(watched),
-        ready=f"READY_READ_ONLY=1 {check}" if must_not_write() else check,
-        only_if=only_if,
-    )
+    question = {
+        "unit": unit,
+        "files": tuple(file.path for file in files),
+        "watched": tuple(watched),
+        "ready": f"READY_READ_ONLY=1 {check}" if must_not_write() else check,
+        "only_if": only_if,
+    }
+    state = look(Service, **question)
     if state.skipped and not follows:
         host.noop(f"{unit} has nothing to run yet")
         return
     follows = follows or any(state.files.get(file.path) != file.state() for file in files)
-    gate = gate_command(unit, [*(file.path for file in files), *watched], check, timeout_s)
-    if follows or reasons_to_restart(state) or not _is_enabled(state):
-        yield from _start(unit, state, restart=follows or bool(reasons_to_restart(state)))
-        yield StringCommand(gate)
+    if not follows and _is_as_declared(state):
+        # What else this run changed may have broken it: the look was before.
+        state = look_after_changes(Service, **question)
+    if not follows and _is_as_declared(state):
+        host.noop(f"{unit} is enabled, runs and works")
         return
-    host.noop(f"{unit} is enabled, runs and works")
+    yield from _start(unit, state, restart=follows or bool(reasons_to_restart(state)))
+    yield StringCommand(gate_command(unit, [*question["files"], *watched], check, timeout_s))
+
+
+def _is_as_declared(state: ServiceState) -> bool:
+    return _is_enabled(state) and not reasons_to_restart(state)
 
 
 def _is_enabled(state: ServiceState) -> bool:
