@@ -56,9 +56,10 @@ class ManagedBlock:
         return "\n".join([self.begin, *self.lines, self.end, ""])
 
     def text(self, before: str) -> str:
-        """Return what is in the file afterwards; the other lines stay as they are."""
+        """Return what is in the file afterwards; other lines stay as they are, and the last one gets its newline."""
+        others = before if before.endswith("\n") or not before else f"{before}\n"
         pattern = rf"^{re.escape(self.begin)}\n.*?^{re.escape(self.end)}\n"
-        return self.content + re.sub(pattern, "", before, flags=re.DOTALL | re.MULTILINE)
+        return self.content + re.sub(pattern, "", others, flags=re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True)

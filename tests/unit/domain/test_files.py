@@ -4,11 +4,21 @@ import hashlib
 import os
 import pwd
 import subprocess
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
 
-from mlflow_stack.domain.files import FileState, ManagedFile, parse_states, read_states_command, write_command
+from mlflow_stack.domain.files import (
+    FileState,
+    ManagedBlock,
+    ManagedFile,
+    block_command,
+    parse_states,
+    read_states_command,
+    write_command,
+)
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 AWKWARD = 'it\'s a "quoted" $HOME `id` \\n %s\nÄÖü 数据\n\nno newline at the end'
@@ -141,3 +151,126 @@ def test_state_of_what_is_no_regular_file_is_absent(tmp_path: Path) -> None:
 
 def test_content_of_a_file_is_not_in_its_representation() -> None:
     assert "hunter2" not in repr(ManagedFile("/etc/mlflow/pgpass", "hunter2"))
+
+
+BEGIN, END = "# BEGIN it's ours, [a-z]* $HOME", "# END of ours"
+BLOCK = f"{BEGIN}\none\ntwo $x 'y'\n{END}\n"
+OTHERS = "# a comment\nlocal all all peer\n\n\tindented  \nhost all all 127.0.0.1/32 scram-sha-256\n"
+
+
+def block(path: Path, *lines: str, mode: str = "640") -> ManagedBlock:
+    return ManagedBlock(str(path), lines or ("one", "two $x 'y'"), BEGIN, END, mode=mode, owner=ME, group=ME)
+
+
+def put(wanted: ManagedBlock) -> subprocess.CompletedProcess[bytes]:
+    """Run the block's command as a host's shell does, the block on standard input."""
+    return subprocess.run(
+        ["sh", "-c", block_command(wanted)], input=wanted.content.encode(), capture_output=True, check=False, timeout=20
+    )
+
+
+def test_block_of_a_file_that_is_absent_makes_it_with_its_mode_and_owner(tmp_path: Path) -> None:
+    wanted = block(tmp_path / "a file's name", mode="604")
+
+    done = put(wanted)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert Path(wanted.path).read_text() == BLOCK
+    assert read(Path(wanted.path)) == {
+        wanted.path: FileState("604", ME, ME, hashlib.sha256(BLOCK.encode()).hexdigest())
+    }
+    assert os.listdir(tmp_path) == ["a file's name"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param("", BLOCK, id="empty"),
+        pytest.param(OTHERS, BLOCK + OTHERS, id="without"),
+        pytest.param(BLOCK + OTHERS, BLOCK + OTHERS, id="as-it-should-be"),
+        pytest.param(f"{BEGIN}\nold\nolder\n{END}\n{OTHERS}", BLOCK + OTHERS, id="older"),
+        pytest.param(f"{BEGIN}\n{END}\n{OTHERS}", BLOCK + OTHERS, id="emptied"),
+        pytest.param(f"first\n{BLOCK}last\n", f"{BLOCK}first\nlast\n", id="moved"),
+        pytest.param(f"{BLOCK}a\n{BLOCK}b\n", f"{BLOCK}a\nb\n", id="twice"),
+        pytest.param(f"{BEGIN}\none\nlast\n", f"{BLOCK}{BEGIN}\none\nlast\n", id="end-removed"),
+        pytest.param(f"{END}\n{BEGIN}\none\n", f"{BLOCK}{END}\n{BEGIN}\none\n", id="end-before-begin"),
+        pytest.param(f"one\n{END}\nlast\n", f"{BLOCK}one\n{END}\nlast\n", id="begin-removed"),
+        pytest.param(f"{BLOCK}a\n{BEGIN}\nb\n", f"{BLOCK}a\n{BEGIN}\nb\n", id="second-end-removed"),
+        pytest.param(f"{BLOCK}{END}\nlast\n", f"{BLOCK}{END}\nlast\n", id="end-twice"),
+        pytest.param(f"{BEGIN}\na\n{BLOCK}last\n", f"{BLOCK}last\n", id="begin-twice"),
+        pytest.param(f" {BEGIN}\n{END} \nlast\n", f"{BLOCK} {BEGIN}\n{END} \nlast\n", id="only-alike"),
+        pytest.param("last", f"{BLOCK}last\n", id="no-newline-at-the-end"),
+        pytest.param(f"first\n{BEGIN}\nold\n{END}", f"{BLOCK}first\n", id="no-newline-after-the-block"),
+        pytest.param("a\r\nb\\n %s\\\n数据\n", f"{BLOCK}a\r\nb\\n %s\\\n数据\n", id="odd-bytes"),
+    ],
+)
+def test_block_command_and_text_put_the_block_in_front_and_keep_other_lines(
+    tmp_path: Path, before: str, after: str
+) -> None:
+    wanted, path = block(tmp_path / "file"), tmp_path / "file"
+    path.write_bytes(before.encode())
+
+    done = put(wanted)
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert path.read_bytes().decode() == after
+    assert wanted.text(before) == after
+    assert wanted.text(after) == after
+
+
+def test_block_command_and_text_agree_on_every_mixture_of_lines(tmp_path: Path) -> None:
+    wanted, path = block(tmp_path / "file"), tmp_path / "file"
+    for length in range(4):
+        for mixture in product([BEGIN, END, "other"], repeat=length):
+            before = "".join(f"{line}\n" for line in mixture)
+            path.write_text(before)
+
+            put(wanted)
+
+            assert wanted.text(before) == path.read_text(), before
+
+
+def test_block_that_is_put_twice_changes_nothing_more(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text(f"first\n{BEGIN}\nold\n{END}\nlast\n")
+
+    put(block(path))
+    once = path.read_bytes()
+    put(block(path))
+
+    assert path.read_bytes() == once
+
+
+def test_bytes_of_others_that_are_no_utf_8_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"# M\xfcller\n")
+
+    put(block(path))
+
+    assert path.read_bytes() == BLOCK.encode() + b"# M\xfcller\n"
+
+
+def test_block_takes_the_lines_that_are_there_when_it_is_put(tmp_path: Path) -> None:
+    """A plan may come before the package that brings the file."""
+    path = tmp_path / "file"
+    command = block_command(block(path))
+    path.write_text("of the package\n")
+
+    subprocess.run(["sh", "-c", command], input=BLOCK.encode(), check=True, timeout=20)
+
+    assert path.read_text() == f"{BLOCK}of the package\n"
+
+
+def test_block_that_can_not_be_put_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("precious\n")
+
+    done = put(replace(block(path), owner="nobody-of-that-name"))
+
+    assert done.returncode != 0
+    assert path.read_text() == "precious\n"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_content_of_a_file_is_the_text_afterwards_whatever_was_there(tmp_path: Path) -> None:
+    assert managed(tmp_path / "file").text("old\n") == "new\n"
