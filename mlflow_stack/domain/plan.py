@@ -70,9 +70,10 @@ def to_document(plans: Iterable[HostPlan], unreached: Iterable[str], made: str) 
     return {"format": FORMAT, "made": made, "unreached": sorted(unreached), "hosts": hosts}
 
 
-def from_document(document: Mapping[str, Any]) -> dict[str, HostPlan]:
+def from_document(document: Any) -> dict[str, HostPlan]:
     """Return the plans of a document by host; raise ValueError with a sentence when it is none, or was edited."""
-    if document.get("format") != FORMAT or not isinstance(document.get("hosts"), dict):
+    has_hosts = isinstance(document, dict) and isinstance(document.get("hosts"), dict)
+    if not has_hosts or document.get("format") != FORMAT:
         raise ValueError("it is no plan of this version of MLflow Stack; make it anew")
     plans = {name: _host_plan(entry) for name, entry in document["hosts"].items()}
     for name, plan in plans.items():
