@@ -40,9 +40,10 @@ class Postgresql(FactBase[PostgresqlState]):
     def command(self, conf_dir: str, unit: str, port: int, role: str, database: str) -> StringCommand:
         files = [f"{conf_dir}/conf.d/50-mlflow.conf", f"{conf_dir}/pg_hba.conf", f"{conf_dir}/pg_ident.conf"]
         newest = " ".join(quote(file) for file in files)
+        # awk 1: as cat, but with a newline at the end, since another section follows.
         return StringCommand(
             f"echo \"$(sha256sum < {quote(files[0])} 2>/dev/null | cut -c1-64)\"; echo '{_CUT}'; "
-            f"cat {quote(files[1])} 2>/dev/null; echo '{_CUT}'; cat {quote(files[2])} 2>/dev/null; echo '{_CUT}'; "
+            f"awk 1 {quote(files[1])} 2>/dev/null; echo '{_CUT}'; awk 1 {quote(files[2])} 2>/dev/null; echo '{_CUT}'; "
             f"systemctl is-enabled {quote(unit)} 2>/dev/null; echo '{_CUT}'; "
             f"newest=$(stat -c %.Y {newest} 2>/dev/null | sort -n | tail -n 1); "
             f'echo {quote(_server_query(role, database))} | sed "s/@newest@/${{newest:-0}}/" | '

@@ -53,8 +53,9 @@ def facts(environment: str) -> list[tuple[Any, dict[str, Any]]]:
             files.FileStates,
             {"paths": (f"{layout.CONFIG_DIR}/tracking.env", f"{layout.LIBEXEC_DIR}/fetch.sh", "/bin/sh")},
         ),
+        (files.FileTexts, {"paths": (f"{layout.CONFIG_DIR}/tracking.env", "/etc/debian_version", "/bin/sh")}),
         (conda.Conda, {"prefix": PREFIX}),
-        (conda.Environment, {"path": environment, "tool": "/opt/mlflow/tools/uv/bin/uv"}),
+        (conda.Environment, {"path": environment}),
         (conda.Environments, {}),
         (
             postgresql.Postgresql,

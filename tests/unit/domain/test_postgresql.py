@@ -5,9 +5,6 @@ import base64
 import pytest
 
 from mlflow_stack.domain import postgresql as pg
-from tests.unit.recorded import lines
-
-BLOCK = f"{pg.BEGIN}\nours\n{pg.END}\n"
 
 
 @pytest.mark.parametrize(
@@ -42,26 +39,6 @@ def test_hba_lines_let_other_hosts_in_by_tls_and_scram_only() -> None:
     ]
 
 
-def test_block_is_put_in_front_of_lines_of_others() -> None:
-    assert pg.with_block("local all all peer\n", ["ours"]) == BLOCK + "local all all peer\n"
-
-
-def test_block_that_is_there_is_replaced_and_nothing_else_touched() -> None:
-    others = "# a comment\nlocal all all peer\n\nhost all all 127.0.0.1/32 scram-sha-256"
-
-    assert pg.with_block(f"{pg.BEGIN}\nold\nolder\n{pg.END}\n{others}", ["ours"]) == BLOCK + others
-
-
-def test_block_that_somebody_moved_comes_to_the_front_again() -> None:
-    assert pg.with_block(f"first\n{BLOCK}last\n", ["ours"]) == BLOCK + "first\nlast\n"
-
-
-def test_block_of_a_file_that_has_it_changes_nothing() -> None:
-    recorded = "".join(f"{line}\n" for line in lines("deployed", "Postgresql")).split("----8<----\n")[1]
-
-    assert pg.with_block(recorded, pg.hba_lines("mlflow_db", "mlflow_user", [])) == recorded
-
-
 def test_verifier_is_that_of_the_exchange_in_rfc_7677() -> None:
     """RFC 7677, section 3 (user "user", password "pencil"), whose proof and signature these keys give."""
     salt = base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")
@@ -89,29 +66,36 @@ def test_identifier_is_quoted_for_sql(name: str, quoted: str) -> None:
     assert pg.identifier(name) == quoted
 
 
-@pytest.mark.parametrize(
-    ("exists", "verifier", "statement"),
-    [
-        (
-            False,
-            None,
-            'CREATE ROLE "mlflow_user" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;',
-        ),
-        (
-            True,
-            "SCRAM-SHA-256$x",
-            'ALTER ROLE "mlflow_user" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS '
-            "PASSWORD 'SCRAM-SHA-256$x';",
-        ),
-    ],
-)
-def test_role_gets_no_right_but_to_log_in(exists: bool, verifier: str | None, statement: str) -> None:
-    assert pg.role_sql("mlflow_user", exists, verifier) == f"SET log_min_error_statement = 'panic';\n{statement}\n"
+RIGHTS = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
 
 
-def test_database_is_utf8_whatever_the_cluster_is_and_closed_to_others() -> None:
-    assert pg.database_sql("mlflow_db", "mlflow_user") + pg.revoke_sql("mlflow_db") == (
-        'CREATE DATABASE "mlflow_db" OWNER "mlflow_user" TEMPLATE template0 '
-        "ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8';\n"
+def test_sql_makes_what_is_missing_and_takes_away_what_is_too_much() -> None:
+    owner = "(SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'mlflow_db')"
+
+    assert pg.ensure_sql("mlflow_user", "mlflow_db", None) == (
+        "SET log_min_error_statement = 'panic';\n"
+        "SELECT 'CREATE ROLE \"mlflow_user\"' WHERE NOT EXISTS "
+        "(SELECT FROM pg_roles WHERE rolname = 'mlflow_user') \\gexec\n"
+        f'ALTER ROLE "mlflow_user" {RIGHTS};\n'
+        'SELECT \'CREATE DATABASE "mlflow_db" OWNER "mlflow_user" TEMPLATE template0 '
+        "ENCODING ''UTF8'' LC_COLLATE ''C.UTF-8'' LC_CTYPE ''C.UTF-8''' "
+        f"WHERE {owner} IS NULL \\gexec\n"
+        f"DO $do$ BEGIN IF {owner} <> 'mlflow_user' THEN "
+        f"RAISE 'database % belongs to role %', 'mlflow_db', {owner}; END IF; END $do$;\n"
         'REVOKE CONNECT, TEMPORARY ON DATABASE "mlflow_db" FROM PUBLIC;\n'
     )
+
+
+def test_sql_sets_a_password_only_when_there_is_a_verifier() -> None:
+    without, with_one = pg.ensure_sql("u", "d", None), pg.ensure_sql("u", "d", "SCRAM-SHA-256$4096:it's")
+
+    assert with_one == without.replace(f"{RIGHTS};", f"{RIGHTS} PASSWORD 'SCRAM-SHA-256$4096:it''s';")
+    assert "PASSWORD" not in without
+
+
+def test_sql_quotes_names_inside_the_statements_that_it_builds() -> None:
+    sql = pg.ensure_sql('o\'hara "x"', "d'b", None)
+
+    assert 'SELECT \'CREATE ROLE "o\'\'hara ""x"""\' WHERE' in sql
+    assert 'SELECT \'CREATE DATABASE "d\'\'b" OWNER "o\'\'hara ""x""" TEMPLATE template0 ' in sql
+    assert "rolname = 'o''hara \"x\"')" in sql

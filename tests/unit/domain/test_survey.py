@@ -1,5 +1,6 @@
 """The survey of a host: recorded output, and what stands in the way of a deploy."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +21,7 @@ NEEDS = Needs(
 
 
 def test_survey_of_a_fresh_host_is_parsed() -> None:
-    assert replace(FRESH, listeners=(), memory_mib=0, free_disk_mib=None) == HostSurvey(
+    assert replace(FRESH, listeners=(), memory_mib=0, free_disk_mib=None, machine_id="") == HostSurvey(
         user="root",
         os_id="debian",
         version_id="12",
@@ -30,6 +31,7 @@ def test_survey_of_a_fresh_host_is_parsed() -> None:
         accounts={},
     )
     assert FRESH.memory_mib > 1000
+    assert re.fullmatch("[0-9a-f]{32}", FRESH.machine_id)
     assert set(FRESH.free_disk_mib or {}) == {"/opt", "/var"}
     assert {(listener.port, listener.program, listener.unit) for listener in FRESH.listeners} == {
         (22, "sshd", "ssh.service")
@@ -38,6 +40,7 @@ def test_survey_of_a_fresh_host_is_parsed() -> None:
 
 def test_survey_of_a_deployed_host_is_parsed() -> None:
     assert DEPLOYED.is_deployed
+    assert DEPLOYED.machine_id == FRESH.machine_id
     assert {(listener.port, listener.unit) for listener in DEPLOYED.listeners} == {
         (22, "ssh.service"),
         (5000, "mlflow-tracking.service"),

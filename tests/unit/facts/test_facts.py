@@ -1,7 +1,9 @@
 """Each fact on what its command printed on a real host, fresh and deployed (tests/data/record.py)."""
 
+import base64
 import hashlib
 import inspect
+import subprocess
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ from pyinfra.api.facts import FactBase
 
 import mlflow_stack
 from mlflow_stack.domain import layout
+from mlflow_stack.facts.batch import Batch
 from mlflow_stack.facts.conda import Conda, CondaState, Environment, EnvironmentList, Environments, EnvironmentState
-from mlflow_stack.facts.files import FileStates
+from mlflow_stack.facts.files import FileStates, FileTexts
 from mlflow_stack.facts.host import InstalledPackages, Layout, Survey
 from mlflow_stack.facts.mlflow import Models, Schema, SchemaState
 from mlflow_stack.facts.postgresql import Postgresql
@@ -22,11 +25,12 @@ from tests.data import record
 from tests.unit.recorded import DIRECTORY, lines
 
 MODULES = [path.stem for path in (Path(mlflow_stack.__file__).parent / "facts").glob("*.py") if path.stem != "__init__"]
+# Without Batch: its command and its output are those of other facts, in one (test_batch.py).
 FACTS = [
     fact
     for module in MODULES
     for fact in vars(import_module(f"mlflow_stack.facts.{module}")).values()
-    if inspect.isclass(fact) and issubclass(fact, FactBase) and fact is not FactBase
+    if inspect.isclass(fact) and issubclass(fact, FactBase) and fact not in (FactBase, Batch)
 ]
 
 
@@ -66,15 +70,27 @@ def test_miniconda_of_a_deployed_host_has_its_marker_and_its_configuration() -> 
 
 def test_environment_is_absent_then_complete() -> None:
     assert read(Environment, "fresh") == EnvironmentState()
-    assert read(Environment, "deployed") == EnvironmentState(exists=True, complete=True, tool=False)
+    assert read(Environment, "deployed") == EnvironmentState(exists=True, complete=True)
 
 
 def test_environments_are_listed_with_those_in_use() -> None:
     found = read(Environments, "deployed")
 
     assert read(Environments, "fresh") == EnvironmentList()
-    assert [path.split("-")[0] for path in found.complete] == [f"{layout.ENVS_DIR}/model", f"{layout.ENVS_DIR}/mlflow"]
-    assert set(found.used) == set(found.complete)
+    model, tracking = found.complete
+    assert (model.split("-")[0], tracking.split("-")[0]) == (f"{layout.ENVS_DIR}/model", f"{layout.ENVS_DIR}/mlflow")
+    # That of the tracking server is used by what a run declares (operations/conda.py).
+    assert (found.used, found.unfinished) == ({model}, [])
+
+
+def test_environments_without_a_marker_are_unfinished_and_those_of_others_are_left_out() -> None:
+    names = ("complete=mlflow-0123456789ab", "unfinished=model-iris-0123456789ab", "unfinished=ada-0123456789ab")
+
+    found = Environments().process([line.replace("=", f"={layout.ENVS_DIR}/") for line in names])
+
+    assert found == EnvironmentList(
+        [f"{layout.ENVS_DIR}/mlflow-0123456789ab"], [f"{layout.ENVS_DIR}/model-iris-0123456789ab"], set()
+    )
 
 
 def test_files_are_read_without_the_symbolic_link_among_them() -> None:
@@ -85,6 +101,25 @@ def test_files_are_read_without_the_symbolic_link_among_them() -> None:
         "/etc/mlflow/tracking.env": ("640", "root", "mlflow"),
         "/opt/mlflow/libexec/fetch.sh": ("644", "root", "root"),
     }
+
+
+def test_texts_of_files_are_read_without_the_symbolic_link_among_them() -> None:
+    found = read(FileTexts, "deployed")
+
+    assert set(read(FileTexts, "fresh")) == {"/etc/debian_version"}
+    assert set(found) == {"/etc/mlflow/tracking.env", "/etc/debian_version"}
+    assert found["/etc/debian_version"] == "12.15\n"
+    assert 'MLFLOW_PORT="5000"\n' in found["/etc/mlflow/tracking.env"]
+
+
+def test_text_of_a_file_that_is_no_utf_8_is_shown_with_replacements() -> None:
+    line = f"{base64.b64encode(b'M' + bytes([0xFC]) + b'ller').decode()} /etc/a file"
+
+    assert FileTexts().process([line]) == {"/etc/a file": "M\ufffdller"}
+
+
+def test_text_of_an_empty_file_is_empty_and_not_absent() -> None:
+    assert FileTexts().process([" /etc/empty"]) == {"/etc/empty": ""}
 
 
 def test_packages_that_are_installed_are_found() -> None:
@@ -140,6 +175,17 @@ def test_database_server_that_is_down_leaves_its_files_readable() -> None:
     assert state.hba is not None
 
 
+def test_files_of_a_database_server_are_told_apart_without_a_newline_at_their_end(tmp_path: Path) -> None:
+    (tmp_path / "pg_hba.conf").write_text("local all all peer")
+    (tmp_path / "pg_ident.conf").write_text("# none")
+    command = Postgresql().command(str(tmp_path), "no-such.service", 1, "nobody", "nothing").get_raw_value()
+    output = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, timeout=20).stdout
+
+    state = Postgresql().process(output.splitlines())
+
+    assert (state.hba, state.ident, state.enabled) == ("local all all peer\n", "# none\n", False)
+
+
 def test_schema_is_unknown_then_at_a_revision() -> None:
     assert read(Schema, "fresh") == SchemaState()
     assert read(Schema, "deployed").error == ""
@@ -157,10 +203,14 @@ def test_schema_of_a_database_without_tables_or_without_a_server(line: str, expe
     assert Schema().process([line]) == expected
 
 
-def test_model_is_unknown_then_served_as_it_resolves() -> None:
+def test_model_is_out_of_reach_then_served_as_it_resolves() -> None:
     model = read(Models, "deployed")["diabetes"]
 
-    assert read(Models, "fresh") == {}
+    assert read(Models, "fresh")["diabetes"] == {
+        "current": None,
+        "error": "http://127.0.0.1:5000: [Errno 111] Connection refused",
+        "missing": False,
+    }
     assert model["resolved"]["uri"] == "models:/diabetes/1"
     assert model["current"].startswith(model["resolved"]["id"] + "-")
 
