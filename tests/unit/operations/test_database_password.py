@@ -4,7 +4,8 @@ import base64
 import hashlib
 import json
 
-from mlflow_stack.domain.postgresql import scram_verifier
+from mlflow_stack.domain.postgresql import ensure_sql, scram_verifier
+from mlflow_stack.operations.commands import Sql
 from tests.unit.operations.test_operations import CASES, answer, commands_of, load
 
 ARGUMENTS = load(CASES / "postgresql.database/_arguments.yaml")
@@ -42,12 +43,33 @@ def test_changed_password_is_sent_as_a_verifier_and_in_no_argument() -> None:
 
     (command,) = commands
     sql = str(command.connector_arguments["_stdin"])
-    verifier = sql.split("PASSWORD '")[1].removesuffix("';\n")
+    verifier = sql.split("PASSWORD '")[1].split("'", maxsplit=1)[0]
     salt = verifier.split(":")[1].split("$")[0]
     assert command.get_raw_value() == "runuser -u postgres -- psql -X -A -t -q -v ON_ERROR_STOP=1 -d postgres -p 5432"
-    assert sql.startswith("SET log_min_error_statement = 'panic';\nALTER ROLE \"mlflow_user\" LOGIN NOSUPERUSER ")
+    assert sql == ensure_sql("mlflow_user", "mlflow_db", verifier)
     assert verifier == scram_verifier("hunter3", base64.b64decode(salt))
     assert "hunter3" not in sql
+
+
+def test_verifier_of_a_password_is_not_in_what_a_plan_shows() -> None:
+    (command,) = commands_of("postgresql.database", {**ARGUMENTS, "password": "hunter3"}, host_with(VERIFIER), "plan")
+
+    assert isinstance(command, Sql)
+    assert command.shown == ensure_sql("mlflow_user", "mlflow_db", "***")
+    assert "SCRAM-SHA-256" not in command.shown
+
+
+def test_plan_of_a_password_is_the_same_each_time_it_is_made() -> None:
+    """The salt is random; a reviewed plan is compared with the run's own."""
+    first, second = (
+        commands_of("postgresql.database", {**ARGUMENTS, "password": "hunter3"}, {"Postgresql": []}, "plan")[0]
+        for _ in range(2)
+    )
+
+    assert isinstance(first, Sql)
+    assert isinstance(second, Sql)
+    assert first.shown == second.shown
+    assert first.connector_arguments != second.connector_arguments
 
 
 def test_role_without_a_password_gets_one() -> None:

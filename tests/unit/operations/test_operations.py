@@ -5,7 +5,8 @@ A case is a file cases/<module>.<operation>/<what it does>.yaml:
     kwargs:    arguments, added to those of _arguments.yaml beside it
     answers:   for each fact by name what its command prints: lines, or {recorded: fresh | deployed, replace: {…}}
                (tests/data/; the replacements are regular expressions). A fact that is left out prints nothing.
-    commands:  what is to be run, each a command, {command, stdin}, or {write: a file's fields with its content}
+    commands:  what is to be run, each a command, {command, stdin}, {write: a file's fields with its content}, or
+               {block: the lines, with the file's fields}
     noop:      the reason that is given when there is nothing to do
     error:     the whole message of the refusal
     during:    "run" where the operation does something else than in a plan
@@ -29,11 +30,14 @@ from pyinfra.api.config import Config
 from pyinfra.api.connect import connect_all
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.inventory import Inventory
+from pyinfra.api.operation import OperationMeta
 from pyinfra.api.state import State
+from pyinfra.connectors.util import CommandOutput
 from pyinfra.context import ctx_host, ctx_state
 
 from mlflow_stack.domain.environment import EnvironmentSpec, Toolchain
-from mlflow_stack.domain.files import ManagedFile, write_command
+from mlflow_stack.domain.files import ManagedBlock, ManagedFile, block_command, write_command
+from mlflow_stack.domain.postgresql import BEGIN, END
 from mlflow_stack.operations.host import Directory, User
 from tests.unit.recorded import lines
 
@@ -69,6 +73,17 @@ def _constructor(kind: type) -> Any:
 
 for _kind in (ManagedFile, EnvironmentSpec, Toolchain, Directory, User):
     Loader.add_constructor(f"!{_kind.__name__}", _constructor(_kind))
+
+
+def _performed(loader: Loader, node: yaml.MappingNode) -> OperationMeta:
+    """Construct another operation of the run, before and after it is run: !Operation {changes: true}."""
+    changes = bool(loader.construct_mapping(node)["changes"])
+    performed = OperationMeta("another", changes)  # type: ignore[no-untyped-call]
+    performed.set_complete(True, ["true"] * changes, CommandOutput([]))
+    return performed
+
+
+Loader.add_constructor("!Operation", _performed)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -115,6 +130,9 @@ def expected(command: Any) -> dict[str, str]:
     if "write" in command:
         file = ManagedFile(**command["write"])
         return {"command": write_command(file), "stdin": file.content}
+    if "block" in command:
+        block = ManagedBlock(**{"begin": BEGIN, "end": END, **command["block"]})
+        return {"command": block_command(block), "stdin": block.content}
     return dict(command)
 
 

@@ -5,20 +5,19 @@ For a new case write everything but the commands and run this. Then read the dif
 
 from __future__ import annotations
 
-import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pyinfra.api.command import StringCommand
 
-from mlflow_stack.domain.files import ManagedFile, write_command
-from tests.unit.operations.test_operations import FILES, commands_of, load, readable
+from mlflow_stack.domain.files import ManagedFile
+from mlflow_stack.domain.postgresql import BEGIN, END
+from mlflow_stack.operations.commands import Write
+from tests.unit.operations.test_operations import FILES, commands_of, expected, load, readable
 
-DEFAULTS = {"mode": "644", "owner": "root", "group": "root", "check": None}
-WRITE = re.compile(
-    r'chown (?P<owner>\S+):(?P<group>\S+) "\$new"; chmod (?P<mode>\d+) "\$new"; '
-    r'(?:(?P<check>.*); )?mv -fT "\$new" (?P<path>\S+)$'
-)
+UNSAID = {"mode": "644", "owner": "root", "group": "root", "check": "", "is_secret": False, "begin": BEGIN, "end": END}
 
 
 class Dumper(yaml.SafeDumper):
@@ -32,17 +31,16 @@ def _text(dumper: Dumper, text: str) -> yaml.ScalarNode:
 Dumper.add_representer(str, _text)
 
 
-def shortened(command: dict[str, str]) -> Any:
+def shortened(command: StringCommand) -> Any:
     """Return a command as a case spells it: the text alone, or the file that it writes, where that says all."""
-    if "stdin" not in command:
-        return command["command"]
-    match = WRITE.search(command["command"])
-    if match:
-        fields = {name: value for name, value in match.groupdict().items() if value != DEFAULTS.get(name)}
-        file = ManagedFile(content=command["stdin"], **fields)
-        if write_command(file) == command["command"]:
-            return {"write": {"path": file.path, "content": file.content, **fields}}
-    return command
+    plain = readable(command)
+    if isinstance(command, Write):
+        values = {each.name: getattr(command.file, each.name) for each in fields(command.file)}
+        said = {name: value for name, value in values.items() if value != UNSAID.get(name)}
+        said = {name: list(value) if isinstance(value, tuple) else value for name, value in said.items()}
+        short = {"write" if isinstance(command.file, ManagedFile) else "block": said}
+        return short if expected(short) == plain else plain
+    return plain if "stdin" in plain else plain["command"]
 
 
 def update(path: Path) -> None:
@@ -51,7 +49,7 @@ def update(path: Path) -> None:
         return
     kwargs = {**(load(arguments) if arguments.exists() else {}), **case.get("kwargs", {})}
     found = commands_of(path.parent.name, kwargs, case.get("answers", {}), case.get("during", "plan"))
-    commands = {"commands": [shortened(readable(command)) for command in found]}
+    commands = {"commands": [shortened(command) for command in found]}
     head = path.read_text().split("commands:")[0]
     path.write_text(head + yaml.dump(commands, Dumper=Dumper, sort_keys=False, width=110, allow_unicode=True))
 
