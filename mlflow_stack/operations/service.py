@@ -40,8 +40,6 @@ def ready(
     While the path `only_if` is absent the unit is left alone. A restart also follows from a file that is not as
     declared, and from each of the operations `after`, which come before this one, that has something to do.
     """
-    running = host.state.is_executing
-    follows = any(operation.did_change() if running else operation.will_change for operation in after)
     question = {
         "unit": unit,
         "files": tuple(file.path for file in files),
@@ -49,7 +47,10 @@ def ready(
         "ready": f"READY_READ_ONLY=1 {check}" if must_not_write() else check,
         "only_if": only_if,
     }
+    # Before the other operations are asked, whose own questions would put this one off to another round trip.
     state = look(Service, **question)
+    running = host.state.is_executing
+    follows = any(operation.did_change() if running else operation.will_change for operation in after)
     if state.skipped and not follows:
         host.noop(f"{unit} has nothing to run yet")
         return
