@@ -8,6 +8,7 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
+from mlflow_stack.domain import layout
 from mlflow_stack.domain.files import ManagedFile
 from mlflow_stack.facts.files import FileStates
 from mlflow_stack.look import look
@@ -30,4 +31,4 @@ def managed(files: Sequence[ManagedFile], absent: Sequence[str] = ()) -> Generat
     for file in changed:
         yield Write(file)
     for path in surplus:
-        yield Remove(path)
+        yield Remove(path, is_secret=path.startswith(f"{layout.CREDENTIALS_DIR}/"))
