@@ -38,7 +38,7 @@ class Review:
 
     expected: set[str]
     plans: dict[str, HostPlan | None] = field(default_factory=dict)
-    refusals: list[str] = field(default_factory=list)
+    refusals: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -69,7 +69,7 @@ def reviewed(machine: str) -> Iterator[None]:
     look = begin(host, for_plan=wants_plan())
     yield
     decisions = _decide(host, look)
-    review.refusals += [f"  {host.name}: {each.name}: {each.refusal}" for each in decisions if each.refusal]
+    review.refusals[host.name] = [f"  {host.name}: {each.name}: {each.refusal}" for each in decisions if each.refusal]
     review.plans[host.name] = None if host in state.failed_hosts else _host_plan(host, machine, decisions)
     if set(review.plans) == review.expected:
         _conclude(state, review)
@@ -171,9 +171,11 @@ def _planned(command: PyinfraCommand, texts: dict[str, str], states: dict[str, s
 
 def _conclude(state: State, review: Review) -> None:
     """Refuse, show and compare, now that every host has been looked at."""
-    if review.refusals:
-        count = "1 obstacle" if len(review.refusals) == 1 else f"{len(review.refusals)} obstacles"
-        raise DeployError("\n".join([f"{count} on the hosts; no host was changed", *review.refusals]))
+    # In the order of the inventory, whichever host answered first.
+    refusals = [refusal for host in state.inventory for refusal in review.refusals.get(host.name, [])]
+    if refusals:
+        count = "1 obstacle" if len(refusals) == 1 else f"{len(refusals)} obstacles"
+        raise DeployError("\n".join([f"{count} on the hosts; no host was changed", *refusals]))
     found = [review.plans[host.name] for host in state.inventory if host.name in review.plans]
     host_plans = [plan for plan in found if plan]
     if path := os.environ.get(PLAN_VARIABLE):
