@@ -7,18 +7,23 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.recorded import lines
+from mlflow_stack.review import PLAN_VARIABLE, REVIEWED_VARIABLE
+from tests.unit.recorded import DIRECTORY, lines
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 120
 FRESH = lines("fresh", "Survey")
+FACTS = [path.stem for path in (DIRECTORY / "fresh").glob("*.txt") if not path.stem.startswith("Survey")]
+# More often than one look asks for any fact.
+REPEATED = 8
+Answers = Mapping[str, Sequence[Any]]
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,8 @@ class Plan:
     """What a plan printed: exit status, the operations in order, and what a person sees.
 
     `changes`: the operations that would change something, by name, with their hosts. `commands`: what was really run
-    on a host, by host, from pyinfra's own log.
+    on a host, by host, from pyinfra's own log. `text`: the plan for people, without pyinfra's own lines around it.
+    `document`: the plan as JSON, when it was asked for.
     """
 
     status: int
@@ -34,25 +40,62 @@ class Plan:
     operations: list[str]
     changes: dict[str, list[str]]
     commands: dict[str, list[str]]
+    text: str
+    document: dict[str, Any]
+
+    def of(self, name: str, operation: str) -> str:
+        """Return what the plan for people says about one operation of a host; "" when it does not name it."""
+        found = re.search(rf"^@fake/{name}: {re.escape(operation)}\n(.*?)\n\n", self.text, re.DOTALL | re.MULTILINE)
+        return found[1] if found else ""
 
 
 Planner = Callable[..., Plan]
 
 
-def host(name: str, *, survey: list[str] = FRESH, answers: dict[str, Any] | None = None, **settings: Any) -> Any:
-    """Return a host for an inventory: a fresh one, but for the given survey, answers to commands, and settings."""
-    responses = {"/etc/os-release": survey, **(answers or {})}
+def looked(answers: Answers) -> list[str]:
+    """Return what a batch prints (facts/batch.py) on a fresh host, but for these answers.
+
+    They are lines, the same for each question of this fact, or a list of them for one question after the other.
+    """
+    printed = []
+    for fact, found in {**{fact: lines("fresh", fact) for fact in FACTS}, **answers}.items():
+        sections = found if found and isinstance(found[0], list) else [found] * REPEATED
+        printed += [line for section in sections for line in (f"----8<---- {fact}", *section)]
+    return printed
+
+
+def host(name: str, *, survey: list[str] = FRESH, answers: Answers | None = None, **settings: Any) -> Any:
+    """Return a host for an inventory: a fresh one, but for the given survey, answers to facts, and settings."""
+    responses = {"/etc/os-release": survey, "echo '----8<---- ": looked(answers or {})}
     return (f"@fake/{name}", {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": responses, **settings})
 
 
 @pytest.fixture(scope="session")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Planner:
-    """Plan a deploy; groups are lists of hosts, `_directory` is where pyinfra runs."""
+    """Plan a deploy; groups are lists of hosts, `_directory` is where pyinfra runs.
 
-    def run(*, _directory: Path = REPOSITORY, **groups: list[Any]) -> Plan:
-        inventory = tmp_path_factory.mktemp("plan") / "inventory.py"
+    `_run`: no plan but a run, as with -y. `_json`: the plan goes to a file and not to people. `_reviewed`: a plan
+    document that the run has to follow.
+    """
+
+    def run(
+        *,
+        _directory: Path = REPOSITORY,
+        _run: bool = False,
+        _json: bool = False,
+        _reviewed: Any = None,
+        **groups: list[Any],
+    ) -> Plan:
+        directory = tmp_path_factory.mktemp("plan")
+        inventory, written, reviewed = (directory / name for name in ("inventory.py", "plan.json", "reviewed.json"))
         inventory.write_text("".join(f"{group} = {hosts!r}\n" for group, hosts in groups.items()))
-        arguments = [str(inventory), str(REPOSITORY / "deploy.py"), "--dry", "--json", "--debug"]
+        variables = {"NO_COLOR": "1", "DB_PASSWORD": "hunter2", "PYTHONPATH": str(REPOSITORY)}
+        if _json:
+            variables[PLAN_VARIABLE] = str(written)
+        if _reviewed is not None:
+            reviewed.write_text(json.dumps(_reviewed))
+            variables[REVIEWED_VARIABLE] = str(reviewed)
+        arguments = [str(inventory), str(REPOSITORY / "deploy.py"), "-y" if _run else "--dry", "--json", "--debug"]
         done = subprocess.run(
             [sys.executable, "-m", "pyinfra", *arguments],
             cwd=_directory,
@@ -61,22 +104,26 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Planner:
             text=True,
             check=False,
             timeout=TIMEOUT_S,
-            env={**os.environ, "NO_COLOR": "1", "DB_PASSWORD": "hunter2", "PYTHONPATH": str(REPOSITORY)},
+            env={**os.environ, **variables},
         )
-        return _parsed(done)
+        return _parsed(done, json.loads(written.read_text()) if written.exists() else {})
 
     return run
 
 
-def _parsed(done: subprocess.CompletedProcess[str]) -> Plan:
-    planned = json.loads(done.stdout)["plan"] if done.stdout.startswith("{") else []
+def _parsed(done: subprocess.CompletedProcess[str], document: dict[str, Any]) -> Plan:
+    planned = json.loads(done.stdout).get("plan", []) if done.stdout.startswith("{") else []
     commands: dict[str, list[str]] = {}
-    for name, command in re.findall(r"\[fake\] simulating command on (\S+): (.*)", done.stderr):
+    logged = r"\[fake\] simulating command on (\S+): (.*?)(?=\n    \[(?:pyinfra|@fake)|\Z)"
+    for name, command in re.findall(logged, done.stderr, re.DOTALL):
         commands.setdefault(name, []).append(command)
+    shown = re.search(r"\n\n(@fake/.*?\n)\n    \[@fake/", done.stderr, re.DOTALL)
     return Plan(
         status=done.returncode,
         output=done.stderr,
         operations=[operation["name"] for operation in planned],
         changes={operation["name"]: operation["hosts_with_change"] for operation in planned},
         commands=commands,
+        text=shown[1] if shown else "",
+        document=document,
     )

@@ -1,10 +1,17 @@
-"""What a plan shows: which operations, in which order, on which hosts."""
+"""What a plan shows: which operations, in which order, on which hosts, with which commands and differences."""
 
+import base64
+import hashlib
+import re
 from typing import Any
 
 import pytest
 
-from tests.plan.conftest import Plan, Planner, host
+from mlflow_stack.domain import plan as plans
+from mlflow_stack.domain.tracking import PASSFILE
+from mlflow_stack.roles.base import DIRECTORIES, USERS
+from tests.plan.conftest import Answers, Plan, Planner, host
+from tests.unit.recorded import lines
 
 MODELS = {"diabetes": {"uri": "models:/diabetes@champion", "port": 5001}}
 
@@ -28,19 +35,71 @@ DIABETES = [
 ]
 CLEANUP = ["Conda | Remove old environments"]
 
-# On a fresh host there is nothing to take away.
+# On a fresh host there is nothing to take away, and no registry that could say which model to serve.
 NO_CHANGE = [
     "Tracking | Write the database password for mlflow-tracking",
     "Production | Stop models that are not listed",
-    "Conda | Remove old environments",
+    *DIABETES,
+    *CLEANUP,
 ]
+# Of a model's unit, the third that is asked for.
+NOTHING_TO_SERVE = {"Service": [*[lines("fresh", "Service")] * 2, ["skipped=yes"]]}
+TRACKING_ENV = "/etc/mlflow/tracking.env"
+
+
+def everywhere(answers: Answers) -> dict[str, list[Any]]:
+    everything = [host("mlflow1", answers=answers, production_models=MODELS)]
+    return {"postgresql": everything, "tracking": everything, "production": everything}
 
 
 @pytest.fixture(scope="module")
 def fresh(plan: Planner) -> Plan:
     """The plan of one fresh host with every role."""
-    everything = [host("mlflow1", production_models=MODELS)]
-    return plan(postgresql=everything, tracking=everything, production=everything)
+    return plan(**everywhere(NOTHING_TO_SERVE))
+
+
+@pytest.fixture(scope="module")
+def document(plan: Planner) -> dict[str, Any]:
+    """The same as JSON."""
+    found = plan(_json=True, **everywhere(NOTHING_TO_SERVE))
+    assert (found.status, found.text) == (0, ""), found.output
+    return found.document
+
+
+@pytest.fixture(scope="module")
+def deployed(document: dict[str, Any]) -> dict[str, list[Any]]:
+    """What that host answers when all of that is done and the model is served."""
+    operations = document["hosts"]["@fake/mlflow1"]["operations"]
+    changes = [command for operation in operations for command in operation["commands"] if command["path"]]
+    # A new file's difference is the file.
+    texts = {change["path"]: "".join(f"{line[1:]}\n" for line in change["diff"].splitlines()[3:]) for change in changes}
+    states = {change["path"]: _state(change, texts[change["path"]]) for change in changes}
+    sha256 = states["/etc/postgresql/15/main/conf.d/50-mlflow.conf"].split()[3]
+    service = ["LoadState=loaded", "ActiveState=active", "UnitFileState=enabled", "digest=d", "proved=d", "ready=yes"]
+    directories = [f"{item.path}:{item.expected}" for item in DIRECTORIES]
+    return {
+        **{fact: lines("deployed", fact) for fact in ("InstalledPackages", "Schema", "Models", "EnabledInstances")},
+        "Layout": [
+            *(f"user:{user.name}:x:1:1::{user.home}:" for user in USERS),
+            *directories,
+            "/var/lib/mlflow/artifacts:750 mlflow mlflow",
+        ],
+        "FileStates": list(states.values()),
+        "FileTexts": [f"{base64.b64encode(text.encode()).decode()} {path}" for path, text in texts.items()],
+        "Postgresql": [re.sub("^[0-9a-f]{64}$", sha256, line) for line in lines("deployed", "Postgresql")],
+        "Conda": [
+            "exists",
+            f"marker={texts['/opt/mlflow/miniconda3/.mlflow-stack.json'].strip()}",
+            states["/opt/mlflow/miniconda3/.condarc"],
+        ],
+        "Environment": ["exists", "complete"],
+        "Service": [*service, *(f"file={state}" for state in states.values())],
+    }
+
+
+def _state(change: dict[str, str], text: str) -> str:
+    mode, owner = change["change"].removeprefix("new, ").split()
+    return f"{mode} {owner.replace(':', ' ')} {hashlib.sha256(text.encode()).hexdigest()} {change['path']}"
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +115,14 @@ def apart(plan: Planner) -> Plan:
     return plan(
         postgresql=[host("db", **shared)],
         tracking=[host("web", **shared)],
-        production=[host("gpu", production_models=MODELS, **shared)],
+        production=[
+            host(
+                "gpu",
+                answers={"Service": [lines("fresh", "Service"), ["skipped=yes"]]},
+                production_models=MODELS,
+                **shared,
+            )
+        ],
     )
 
 
@@ -66,11 +132,158 @@ def test_plan_of_a_fresh_host_has_every_role_in_order(fresh: Plan) -> None:
     assert [name for name, hosts in fresh.changes.items() if not hosts] == NO_CHANGE
 
 
+def test_plan_for_people_names_what_changes_and_what_is_decided_later(fresh: Plan) -> None:
+    named = re.findall(r"^@fake/mlflow1: (.* \| .*)$", fresh.text, re.MULTILINE)
+
+    assert named == [name for name, hosts in fresh.changes.items() if hosts or name == DIABETES[0]]
+
+
+def test_plan_shows_commands_with_what_they_read(fresh: Plan) -> None:
+    apt = "DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300"
+
+    assert fresh.of("mlflow1", BASE[0]).splitlines() == [
+        f"    $ {apt} update",
+        f"    $ {apt} install -y --no-install-recommends postgresql-15 postgresql-client-15",
+    ]
+    assert fresh.of("mlflow1", POSTGRESQL[1]).splitlines()[:2] == [
+        "    $ runuser -u postgres -- psql -X -A -t -q -v ON_ERROR_STOP=1 -d postgres -p 5432",
+        "        SET log_min_error_statement = 'panic';",
+    ]
+
+
+def test_plan_shows_files_by_their_differences_and_not_by_commands(fresh: Plan) -> None:
+    found = fresh.of("mlflow1", TRACKING[2]).splitlines()
+
+    assert found[:5] == [
+        f"    {TRACKING_ENV} (new, 640 root:mlflow)",
+        "        --- /dev/null",
+        f"        +++ {TRACKING_ENV}",
+        "        @@ -0,0 +1,12 @@",
+        "        +# Managed by MLflow Stack (mlflow_stack/roles); changes are overwritten.",
+    ]
+    assert "    /etc/systemd/system/mlflow-tracking.service (new, 644 root:root)" in found
+    assert "mktemp" not in fresh.text
+
+
+def test_plan_says_what_can_not_be_known_yet_and_why(fresh: Plan) -> None:
+    assert fresh.of("mlflow1", DIABETES[0]) == (
+        "    later: models:/diabetes@champion is looked up when http://127.0.0.1:5000 answers "
+        "(http://127.0.0.1:5000: [Errno 111] Connection refused)"
+    )
+
+
+def test_plan_ends_with_a_line_for_each_host(fresh: Plan, apart: Plan) -> None:
+    assert fresh.text.splitlines()[-1] == (
+        "@fake/mlflow1: 12 operations to run, with 39 commands, 16 of them for files; "
+        "1 operation to be decided later; 4 as declared"
+    )
+    assert [line.split(",")[0] for line in apart.text.splitlines()[-3:]] == [
+        "@fake/db: 5 operations to run",
+        "@fake/web: 9 operations to run",
+        "@fake/gpu: 6 operations to run",
+    ]
+
+
+def test_plan_asks_a_fresh_host_for_its_survey_and_all_facts_and_files_at_once(fresh: Plan) -> None:
+    survey, look, files = fresh.commands["@fake/mlflow1"]
+
+    assert "/etc/os-release" in survey
+    assert look.count("echo '----8<---- ") >= 15
+    assert re.findall("echo '----8<---- (.*)'", files) == ["FileTexts", "FileStates"]
+
+
 def test_plan_writes_nothing_on_a_host(fresh: Plan) -> None:
-    verbs = ("rm ", "mv ", "install ", "chown ", "systemctl start", "systemctl restart", "systemctl enable", "useradd")
-    commands = fresh.commands["@fake/mlflow1"]
-    assert len(commands) >= 10
-    assert [line for line in commands if line.startswith(verbs) or "mktemp" in line or "apt-get" in line] == []
+    verbs = (
+        r"^(rm|mv|install|chown|useradd|apt-get|systemctl (start|restart|enable|reload|daemon-reload))\b"
+        r"|mktemp|\b(CREATE|ALTER) ROLE"
+    )
+    planned = [line.removeprefix("$ ") for line in re.findall(r"^    (.*)", fresh.text, re.MULTILINE)]
+    looks = [line for command in fresh.commands["@fake/mlflow1"] for line in command.splitlines()]
+
+    assert [line for line in looks if re.search(verbs, line)] == []
+    assert len([line for line in planned if re.search(verbs, line)]) > 5
+
+
+def test_plan_as_json_is_the_plan_for_people(fresh: Plan, document: dict[str, Any]) -> None:
+    found = plans.from_document(document)["@fake/mlflow1"]
+
+    assert "\n".join([*plans.to_text(found), plans.summary(found), ""]) == fresh.text
+
+
+def test_plan_of_a_deployed_host_is_one_look_and_nothing_to_do(plan: Planner, deployed: dict[str, list[Any]]) -> None:
+    found = plan(**everywhere(deployed))
+
+    assert found.status == 0, found.output
+    assert found.text == "@fake/mlflow1: nothing to do; 17 as declared\n"
+    assert [name for name, hosts in found.changes.items() if hosts] == []
+    assert len(found.commands["@fake/mlflow1"]) == 2
+
+
+def test_plan_of_a_drifted_host_shows_changed_lines_and_modes_but_no_secret(
+    plan: Planner, deployed: dict[str, list[Any]]
+) -> None:
+    secret = f"{base64.b64encode(b'*:*:*:*:hunter2').decode()} {PASSFILE}"
+    edited = base64.b64encode(b'MLFLOW_WORKERS="9"\n').decode()
+    answers = {
+        **deployed,
+        "FileStates": [
+            *(line for line in deployed["FileStates"] if not line.endswith(TRACKING_ENV)),
+            f"666 root root 0 {TRACKING_ENV}",
+            f"600 root root 0 {PASSFILE}",
+        ],
+        "FileTexts": [f"{edited} {TRACKING_ENV}", secret],
+    }
+
+    found = plan(**everywhere(answers))
+
+    assert found.of("mlflow1", TRACKING[0]).splitlines() == [
+        f"    {PASSFILE} (removed)",
+        "        the content is secret and not shown",
+    ]
+    assert found.of("mlflow1", TRACKING[2]).splitlines()[:5] == [
+        f"    {TRACKING_ENV} (666 root:root to 640 root:mlflow)",
+        f"        --- {TRACKING_ENV}",
+        f"        +++ {TRACKING_ENV}",
+        "        @@ -1 +1,12 @@",
+        '        -MLFLOW_WORKERS="9"',
+    ]
+    assert "hunter2" not in found.output
+    assert PASSFILE not in found.commands["@fake/mlflow1"][-1].split("FileStates")[0]
+
+
+def test_run_that_differs_from_its_reviewed_plan_changes_no_host(
+    plan: Planner, document: dict[str, Any], deployed: dict[str, list[Any]]
+) -> None:
+    found = plan(_run=True, _reviewed=document, **everywhere({**deployed, "Environment": []}))
+
+    message = " ".join(found.output.split())
+    assert found.status == 1
+    assert (
+        "reviewed.json is not what this run would do; no host was changed @fake/mlflow1: something else is to be done "
+        "now than was reviewed, in: Base | Install packages, " in message
+    )
+    assert looks(found) == found.commands["@fake/mlflow1"]
+
+
+def test_run_that_follows_its_reviewed_plan_executes_what_it_lists(plan: Planner) -> None:
+    groups = {"postgresql": [host("mlflow1")], "tracking": [host("mlflow1")]}
+    document = plan(_json=True, **groups).document
+    listed = [
+        command["command"]
+        for operation in document["hosts"]["@fake/mlflow1"]["operations"]
+        for command in operation["commands"]
+    ]
+
+    found = plan(_run=True, _reviewed=document, **groups)
+
+    assert found.status == 0, found.output
+    assert [command for command in found.commands["@fake/mlflow1"] if command not in looks(found)] == listed
+    assert len(listed) > 20
+
+
+def looks(found: Plan) -> list[str]:
+    """Return the commands that only read a host: the survey, and batches of facts."""
+    return [each for each in found.commands["@fake/mlflow1"] if each.startswith(("root=\n", "echo '----8<---- "))]
 
 
 def test_plan_gives_each_host_the_operations_of_its_roles(apart: Plan) -> None:
@@ -79,12 +292,14 @@ def test_plan_gives_each_host_the_operations_of_its_roles(apart: Plan) -> None:
         name: [operation for operation, hosts in apart.changes.items() if f"@fake/{name}" in hosts]
         for name in ("db", "web", "gpu")
     }
-    production = [name for name in [*PRODUCTION, *DIABETES] if name not in NO_CHANGE]
-    assert by_host == {
-        "db": [*BASE, *POSTGRESQL],
-        "web": [*BASE, *CONDA, *TRACKING],  # with a password to write, which one host alone has not
-        "gpu": [*BASE, *CONDA, *production],
-    }
+    assert (
+        by_host
+        == {
+            "db": [*BASE, *POSTGRESQL],
+            "web": [*BASE, *CONDA, *TRACKING],  # with a password to write, which one host alone has not
+            "gpu": [*BASE[1:], *CONDA, *(name for name in PRODUCTION if name not in NO_CHANGE)],
+        }
+    )
 
 
 def test_plan_shows_no_operation_twice(apart: Plan) -> None:
@@ -94,19 +309,12 @@ def test_plan_shows_no_operation_twice(apart: Plan) -> None:
 def test_plan_reaches_the_database_and_the_tracking_server_by_their_addresses(apart: Plan) -> None:
     uri = "postgresql+psycopg2://mlflow_user@10.0.0.5:5432/mlflow_db?sslmode=require"
 
-    assert [line for line in apart.commands["@fake/web"] if uri in line]
-    assert [line for line in apart.commands["@fake/gpu"] if "models.py http://10.0.0.6:5000 " in line]
+    assert [command for command in apart.commands["@fake/web"] if uri in command]
+    assert [command for command in apart.commands["@fake/gpu"] if "$python -I - http://10.0.0.6:5000 " in command]
 
 
-def test_plan_never_shows_the_database_password(apart: Plan) -> None:
-    assert apart.status == 0
+def test_plan_never_shows_the_database_password_nor_its_verifier(apart: Plan) -> None:
+    assert f"    {PASSFILE} (new, 600 root:root)\n        the content is secret and not shown" in apart.text
+    assert "NOBYPASSRLS PASSWORD '***';" in apart.of("db", POSTGRESQL[1])
     assert "hunter2" not in apart.output
-
-
-def test_plan_of_an_installed_package_is_no_change(plan: Planner) -> None:
-    packages = ["ca-certificates", "curl", "postgresql-15", "postgresql-client-15"]
-    everything = [host("mlflow1", answers={"dpkg-query": [f"installed {name}" for name in packages]})]
-
-    found = plan(postgresql=everything, tracking=everything, production=everything)
-
-    assert found.changes["Base | Install packages"] == []
+    assert "SCRAM-SHA-256$4096" not in apart.output

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.plan.conftest import FRESH, Plan, Planner, host
+from tests.unit.recorded import lines
 
 REQUIRED = {"diabetes": {"uri": "models:/diabetes@champion", "port": 5001}}
 
@@ -168,14 +169,24 @@ def test_obstacles_of_several_hosts_are_in_one_message(plan: Planner) -> None:
     assert surveyed_only(found)
 
 
-def test_required_model_that_the_registry_does_not_have_stops_the_run(plan: Planner) -> None:
-    answer = '{"diabetes": {"current": null, "error": "no model \'diabetes\' is registered", "missing": true}}'
+def test_refusals_of_operations_on_several_hosts_are_in_one_message(plan: Planner) -> None:
+    answer = ['{"diabetes": {"current": null, "error": "no model \'diabetes\' is registered", "missing": true}}']
+    foreign = [line.replace('"owner" : "mlflow_user"', '"owner" : "ada"') for line in lines("deployed", "Postgresql")]
 
-    found = plan(**everywhere(host("a", answers={"models.py": answer}, production_models=REQUIRED)))
+    found = plan(
+        **everywhere(
+            host("a", answers={"Models": answer}, production_models=REQUIRED),
+            host("b", answers={"Postgresql": foreign}),
+        )
+    )
 
     assert found.status == 1
     assert (
-        "1 obstacle on the hosts; no host was changed @fake/a: production_models['diabetes']: models:/diabetes@champion"
-        ": no model 'diabetes' is registered" in message(found)
+        "2 obstacles on the hosts; no host was changed "
+        "@fake/a: Production | Release model diabetes: production_models['diabetes']: models:/diabetes@champion: "
+        "no model 'diabetes' is registered "
+        "@fake/b: PostgreSQL | Create role mlflow_user and database mlflow_db: database mlflow_db belongs to role "
+        "'ada', expected 'mlflow_user'; set postgresql_database to another name, or hand it over with ALTER DATABASE "
+        "… OWNER TO" in message(found)
     )
-    assert found.operations == []
+    assert (found.operations, found.text) == ([], "")
