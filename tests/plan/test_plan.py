@@ -219,6 +219,14 @@ def test_plan_of_a_deployed_host_is_one_look_and_nothing_to_do(plan: Planner, de
     assert len(found.commands["@fake/mlflow1"]) == 2
 
 
+def test_run_on_a_deployed_host_costs_its_survey_and_one_look(plan: Planner, deployed: dict[str, list[Any]]) -> None:
+    found = plan(_run=True, **everywhere(deployed))
+
+    assert found.status == 0, found.output
+    assert len(found.commands["@fake/mlflow1"]) == 2
+    assert looks(found) == found.commands["@fake/mlflow1"]
+
+
 def test_plan_of_a_drifted_host_shows_changed_lines_and_modes_but_no_secret(
     plan: Planner, deployed: dict[str, list[Any]]
 ) -> None:

@@ -70,3 +70,19 @@ def test_programs_on_the_host_import_only_the_standard_library_and_the_database_
     ]
 
     assert {line for line in strangers if "psycopg2" not in line or "schema.py" not in line} == set()
+
+
+def test_operations_ask_for_facts_only_through_the_look() -> None:
+    """A fact that is read another way is a round trip of its own, and may contradict the plan."""
+    asking = [
+        f"{path.name}:{node.lineno}"
+        for path in (PACKAGE / "operations").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in ("get_fact", "reload_fact", "get_facts")
+    ]
+    looking = [
+        path.name for path in (PACKAGE / "operations").glob("*.py") if "mlflow_stack.look.look" in imported(path)
+    ]
+
+    assert asking == []
+    assert len(looking) >= 7
