@@ -92,9 +92,7 @@ class Lab:
         """
         if os.geteuid() or not self.network.is_up:
             self.ensure()
-        with self.store.locked():
-            self._serve()
-        self._publish_conda()
+        self.serve()
         base = None if layers or self._known(name) else image.ensure(release, self.proxy_url)
         with self.store.locked():
             self._serve()
@@ -157,6 +155,12 @@ class Lab:
         self.network.down()
         shutil.rmtree(self.ram, ignore_errors=True)
         self.store.remove()
+
+    def serve(self) -> None:
+        """Ensure what hosts live from: network, package proxy and conda channel."""
+        with self.store.locked():
+            self._serve()
+        self._publish_conda()
 
     # --- what a lab is made of ----------------------------------------------------------------------------------
 
