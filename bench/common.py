@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import tempfile
@@ -13,7 +14,9 @@ from pathlib import Path
 from lab import Lab
 from tests.e2e.stack import Stack
 
-LAB_ID, LAB_NETWORK = "mbench", "10.77.31"
+LAB_ID, LAB_NETWORK = os.environ.get("BENCH_LAB_ID", "mbench"), os.environ.get("BENCH_LAB_NET", "10.77.31")
+# While writing benchmarks: BENCH_KEEP=1 keeps the lab and its layers between runs (never for figures).
+KEEP = bool(os.environ.get("BENCH_KEEP"))
 
 
 @contextmanager
@@ -21,11 +24,13 @@ def bench_lab() -> Iterator[Lab]:
     """A lab that is gone afterwards, also after a failure."""
     lab = Lab(LAB_ID, LAB_NETWORK)
     lab.ensure()
-    lab.down()
+    if not KEEP:
+        lab.down()
     try:
         yield lab
     finally:
-        lab.down()
+        if not KEEP:
+            lab.down()
 
 
 def fresh(lab: Lab, name: str = "bench1") -> Stack:

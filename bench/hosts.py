@@ -1,0 +1,59 @@
+"""Hosts for the comparison: fresh ones, clones of a converged one, and the way to them with a round-trip time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.end_state import ANSWERS
+from bench.relay import relay
+from bench.tools import Target
+from lab import Host, Lab
+
+FIRST = "bench1"  # the host that the layer is made of
+FIRST_PORT = 22000  # of the relay, on the lab's own address
+LOGGED = "journalctl -t sshd -o cat --no-pager | grep -c 'Starting session: .* for deploy' || true"
+READY_S = 600  # ten servers start at once on the cores of one machine
+
+
+def fresh(lab: Lab, count: int) -> list[Host]:
+    """Return hosts with nothing on them, in place of those there are; their sshd logs each command."""
+    lab.down(*(host.name for host in lab.hosts()))
+    hosts = [lab.up(f"bench{number}") for number in range(1, count + 1)]
+    for host in hosts:
+        host.put("/etc/ssh/sshd_config.d/bench.conf", "LogLevel VERBOSE\n")
+        host.run("systemctl reload ssh")
+    return hosts
+
+
+def clones(lab: Lab, layer: str, count: int) -> list[Host]:
+    """Return so many clones of the converged host, all of them answering; those that run already stay."""
+    hosts = [lab.up(f"bench{number}", layers=[layer]) for number in range(1, count + 1)]
+    for host in hosts:
+        # A clone still has the name under which our inventory knew the first one.
+        host.run(f"[ ! -e /etc/mlflow/host ] || sed -i 's/\\b{FIRST}\\b/{host.name}/' /etc/mlflow/host")
+        host.run(
+            f"i=0; until {ANSWERS}; do i=$((i + 1)); [ $i -lt {READY_S} ] || exit 1; sleep 1; done", timeout=READY_S * 2
+        )
+    return hosts
+
+
+@contextmanager
+def reached(hosts: Sequence[Host], round_trip_ms: int, known_hosts: Path) -> Iterator[list[Target]]:
+    """Lead to the hosts through the relay while the context lasts; `known_hosts` is written for it."""
+    gateway = hosts[0].lab.network.gateway
+    targets = [Target(host, gateway, FIRST_PORT + host.record.number) for host in hosts]
+    known_hosts.write_text("".join(f"[{gateway}]:{target.port} {_key(target.host)}\n" for target in targets))
+    routes = {f"{gateway}:{target.port}": f"{target.host.address}:22" for target in targets}
+    with relay(round_trip_ms, routes):
+        yield targets
+
+
+def count_commands(host: Host) -> int:
+    """Return how many commands and file transfers the SSH user has begun since boot, as sshd logs them."""
+    return int(host.run(LOGGED).stdout)
+
+
+def _key(host: Host) -> str:
+    return " ".join((host.lab.store.host_directory(host.name) / "hostkey.pub").read_text().split()[:2])
