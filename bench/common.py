@@ -15,8 +15,6 @@ from lab import Lab
 from tests.e2e.stack import Stack
 
 LAB_ID, LAB_NETWORK = os.environ.get("BENCH_LAB_ID", "mbench"), os.environ.get("BENCH_LAB_NET", "10.77.31")
-# While writing benchmarks: BENCH_KEEP=1 keeps the lab and its layers between runs (never for figures).
-KEEP = bool(os.environ.get("BENCH_KEEP"))
 
 
 @contextmanager
@@ -24,13 +22,11 @@ def bench_lab() -> Iterator[Lab]:
     """A lab that is gone afterwards, also after a failure."""
     lab = Lab(LAB_ID, LAB_NETWORK)
     lab.ensure()
-    if not KEEP:
-        lab.down()
+    lab.down()
     try:
         yield lab
     finally:
-        if not KEEP:
-            lab.down()
+        lab.down()
 
 
 def fresh(lab: Lab, name: str = "bench1") -> Stack:

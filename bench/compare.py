@@ -17,7 +17,7 @@ from typing import Any
 from bench.common import bench_lab, median, say
 from bench.desired import desired
 from bench.end_state import end_state
-from bench.hosts import clones, count_commands, fresh, reached
+from bench.hosts import clear, clones, count_commands, fresh, reached
 from bench.tools import Target, Tool, ours, tools
 from lab import Host, Lab
 
@@ -66,7 +66,7 @@ class Comparison:
         """Measure runs that change nothing, in turn on the same hosts; also the remote commands of each on a host."""
         measured: Seconds = defaultdict(list)
         commands: dict[str, int] = {}
-        self.lab.down(*(host.name for host in self.lab.hosts()))
+        clear(self.lab)
         for count in sorted(counts):
             hosts = clones(self.lab, LAYER, count)
             for round_trip in round_trips:

@@ -17,9 +17,15 @@ LOGGED = "journalctl -t sshd -o cat --no-pager | grep -c 'Starting session: .* f
 READY_S = 600  # ten servers start at once on the cores of one machine
 
 
+def clear(lab: Lab) -> None:
+    """Remove all hosts; the lab and its layers stay."""
+    if names := [host.name for host in lab.hosts()]:
+        lab.down(*names)
+
+
 def fresh(lab: Lab, count: int) -> list[Host]:
     """Return hosts with nothing on them, in place of those there are; their sshd logs each command."""
-    lab.down(*(host.name for host in lab.hosts()))
+    clear(lab)
     hosts = [lab.up(f"bench{number}") for number in range(1, count + 1)]
     for host in hosts:
         host.put("/etc/ssh/sshd_config.d/bench.conf", "LogLevel VERBOSE\n")
