@@ -28,10 +28,10 @@ with reviewed(survey.machine_id):
         deploy_conda(settings=settings, survey=survey)
 
     if "tracking" in host.groups:
-        deploy_tracking(settings=settings)
+        deploy_tracking(settings=settings, survey=survey)
 
     if "production" in host.groups:
-        deploy_production(settings=settings)
+        deploy_production(settings=settings, survey=survey)
 
     if "tracking" in host.groups or "production" in host.groups:
         deploy_conda_cleanup(settings=settings)

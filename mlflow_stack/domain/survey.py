@@ -21,7 +21,7 @@ root=
 . /etc/os-release 2>/dev/null
 echo "user=$(id -un)"
 echo "os=$ID"
-echo "version=$VERSION_ID"
+echo "version=${VERSION_ID:-$VERSION_CODENAME}"
 echo "title=$PRETTY_NAME"
 echo "machine=$(uname -m)"
 echo "machine_id=$(cat /etc/machine-id 2>/dev/null)"

@@ -7,10 +7,10 @@ from pyinfra.context import host
 
 from mlflow_stack.domain import layout
 from mlflow_stack.domain.files import ManagedFile
+from mlflow_stack.domain.survey import HostSurvey
 from mlflow_stack.domain.tracking import environment_file
 from mlflow_stack.operations import files, models, service
 from mlflow_stack.roles.conda import mlflow_environment, toolchain
-from mlflow_stack.roles.tracking import VERIFY_UNIT
 from mlflow_stack.settings import Settings
 from mlflow_stack.templates import render
 
@@ -18,10 +18,10 @@ UMBRELLA = "mlflow-production"
 
 
 @deploy("Production")
-def deploy_production(settings: Settings) -> None:
+def deploy_production(settings: Settings, survey: HostSurvey) -> None:
     """Ensure that each wanted model is served in its resolved version and predicts; with none, the umbrella runs."""
     wanted = settings.production.models
-    umbrella, template = _units()
+    umbrella, template = _units(survey)
     configurations = {model: _configuration(settings, model) for model in wanted}
     files.managed(
         name="Write the units and configuration of mlflow-production",
@@ -61,11 +61,12 @@ def _deploy_model(settings: Settings, model: str, configuration: list[ManagedFil
     )
 
 
-def _units() -> tuple[ManagedFile, ManagedFile]:
+def _units(survey: HostSurvey) -> tuple[ManagedFile, ManagedFile]:
     """Return the umbrella unit and the template of the models' units."""
     umbrella, template = f"{layout.UNIT_DIR}/{UMBRELLA}.service", f"{layout.UNIT_DIR}/{UMBRELLA}@.service"
     # A template can't be verified by itself: its instance's files need not exist yet.
-    return ManagedFile(umbrella, render(umbrella), check=VERIFY_UNIT), ManagedFile(template, render(template))
+    check = survey.platform.verify_unit
+    return ManagedFile(umbrella, render(umbrella), check=check), ManagedFile(template, render(template))
 
 
 def _configuration(settings: Settings, model: str) -> ManagedFile:

@@ -8,6 +8,7 @@ from mlflow_stack import secret_store
 from mlflow_stack.domain import layout
 from mlflow_stack.domain.environment import EnvironmentSpec, schema_revision
 from mlflow_stack.domain.files import ManagedFile
+from mlflow_stack.domain.survey import HostSurvey
 from mlflow_stack.domain.tracking import PASSFILE, allowed_hosts, allowed_origins, environment_file, pgpass
 from mlflow_stack.operations import files, mlflow, service
 from mlflow_stack.roles.conda import mlflow_environment
@@ -16,17 +17,13 @@ from mlflow_stack.templates import render
 
 UNIT = "mlflow-tracking.service"
 ENVIRONMENT_FILE = f"{layout.CONFIG_DIR}/tracking.env"
-# Without recursion: other people's units may have faults of their own.
-VERIFY_UNIT = (
-    'out=$(systemd-analyze verify --recursive-errors=no "$new" 2>&1) && [ -z "$out" ] || { echo "$out" >&2; exit 1; }'
-)
 
 
 @deploy("Tracking")
-def deploy_tracking(settings: Settings) -> None:
+def deploy_tracking(settings: Settings, survey: HostSurvey) -> None:
     """Ensure that the tracking server runs on the present schema and really works."""
     environment = mlflow_environment(settings)
-    credentials, configuration = _credentials(settings), _configuration(settings, environment)
+    credentials, configuration = _credentials(settings), _configuration(settings, survey, environment)
     files.managed(
         name="Write the database password for mlflow-tracking",
         files=credentials,
@@ -54,12 +51,12 @@ def deploy_tracking(settings: Settings) -> None:
     )
 
 
-def _configuration(settings: Settings, environment: EnvironmentSpec) -> list[ManagedFile]:
+def _configuration(settings: Settings, survey: HostSurvey, environment: EnvironmentSpec) -> list[ManagedFile]:
     unit = f"{layout.UNIT_DIR}/{UNIT}"
     text = render(unit, settings=settings, environment=environment.path)
     return [
         ManagedFile(ENVIRONMENT_FILE, environment_file(variables(settings)), mode="640", group=layout.TRACKING_USER),
-        ManagedFile(unit, text, check=VERIFY_UNIT),
+        ManagedFile(unit, text, check=survey.platform.verify_unit),
     ]
 
 
