@@ -92,8 +92,10 @@ class Lab:
         """
         if os.geteuid() or not self.network.is_up:
             self.ensure()
-        self.serve()
+        with self.store.locked():
+            self._serve()
         base = None if layers or self._known(name) else image.ensure(release, self.proxy_url)
+        self._publish_conda(release, base)
         with self.store.locked():
             self._serve()
             if not self._known(name):
@@ -160,7 +162,7 @@ class Lab:
         """Ensure what hosts live from: network, package proxy and conda channel."""
         with self.store.locked():
             self._serve()
-        self._publish_conda()
+        self._publish_conda("bookworm", None)
 
     # --- what a lab is made of ----------------------------------------------------------------------------------
 
@@ -190,13 +192,12 @@ class Lab:
             mirrors = [f"{name}={url}" for name, url in self.upstreams.items()]
             start_daemon("lab.proxy", self.id, self.network.prefix, *mirrors)
 
-    def _publish_conda(self) -> None:
+    def _publish_conda(self, release: str, base: Path | None) -> None:
         """Put the conda channel and the installer below the proxy's static directory, once per lab."""
-        if not self.conda or self.store.settings.exists():
-            return
-        from .conda import publish  # noqa: PLC0415 (a lab without it does not need what it imports)
+        if self.conda:
+            from .conda import hosts  # noqa: PLC0415 (a lab without it does not need what it imports)
 
-        write_json(self.store.settings, publish(self.store.static, f"{self.proxy_url}/static"))
+            hosts.ensure(self, release, base)
 
     def _create(self, name: str, release: str, base: Path | None, layers: Sequence[str], ram: bool) -> None:
         if not re.fullmatch(NAME, name):

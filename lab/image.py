@@ -91,6 +91,14 @@ def _unpack(archive: Path, directory: Path) -> None:
     draft.replace(directory)
 
 
+def glibc_version(root: Path) -> tuple[int, ...]:
+    """The glibc release of an unpacked system, read from the library itself; () if it has none."""
+    for library in (*root.glob("usr/lib/*/libc.so.6"), *root.glob("lib/*/libc.so.6")):
+        if found := re.search(rb"GNU C Library .* version (\d+)\.(\d+)", library.read_bytes()):
+            return tuple(map(int, found.groups()))
+    return ()
+
+
 def systemd_version(root: Path) -> int:
     """The systemd release of an unpacked system, read from the name of its shared library; 0 if it has none."""
     for library in root.glob("usr/lib/**/systemd/libsystemd-shared-*.so"):

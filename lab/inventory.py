@@ -32,17 +32,20 @@ def connection(host: Host) -> dict[str, Any]:
     }
 
 
-def settings(lab: Lab) -> dict[str, Any]:
-    """The product's settings that differ in the lab, where it gets its Miniconda from the lab's own proxy."""
-    found: dict[str, Any] = read_json(lab.store.settings) if lab.store.settings.exists() else {}
-    return found
+def settings(lab: Lab, release: str = "") -> dict[str, Any]:
+    """The product's settings that differ in the lab, where it gets its Miniconda from the lab's own proxy.
+
+    The hosts of some releases have settings of their own (lab/conda/hosts.py).
+    """
+    files = (lab.store.settings, lab.store.settings_of(release))
+    return {name: value for file in files if file.exists() for name, value in read_json(file).items()}
 
 
 def hosts(lab: Lab | str | None = None) -> list[tuple[str, dict[str, Any]]]:
     """All hosts of the lab (default: the configured one), with connection and settings. LabUnavailable without any."""
     if not isinstance(lab, Lab):
         lab = find(lab)
-    found = [(host.name, {**connection(host), **settings(lab)}) for host in lab.hosts()]
+    found = [(host.name, {**connection(host), **settings(lab, host.record.release)}) for host in lab.hosts()]
     if not found:
         raise _not_up()
     return found

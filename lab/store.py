@@ -90,6 +90,10 @@ class Store:
     def host_directory(self, name: str) -> Path:
         return self.directory / "hosts" / name
 
+    def settings_of(self, release: str) -> Path:
+        """What the hosts of a release have besides the settings of all."""
+        return self.directory / f"settings-{release}.json"
+
     def hosts(self) -> list[HostRecord]:
         files = (self.directory / "hosts").glob("*/host.json")
         return sorted((HostRecord(**read_json(file)) for file in files), key=lambda record: record.number)

@@ -17,7 +17,8 @@ _VERIFY_UNIT = (
 )
 # Before that, it complains about every unit that ours is ordered after: only lines that name ours count.
 _VERIFY_UNIT_BEFORE = (
-    'out=$(systemd-analyze verify "$new" 2>&1 | grep -F "${new##*/}") && { echo "$out" >&2; exit 1; } || true'
+    'out=$(SYSTEMD_COLORS=0 systemd-analyze verify "$new" 2>&1 | grep -F "${new##*/}") && { echo "$out" >&2; exit 1; } '
+    "|| true"
 )
 
 
@@ -79,6 +80,7 @@ PLATFORMS = {
     ("ubuntu", "22.04"): Platform("Ubuntu 22.04 LTS (jammy)", postgresql=14, systemd=249, tested=False),
     ("ubuntu", "24.04"): Platform("Ubuntu 24.04 LTS (noble)", postgresql=16, systemd=255, tested=False),
 }
+
 
 def find_platform(os_id: str, version_id: str) -> Platform | None:
     """Return the platform of an os-release, or None when it is not supported."""

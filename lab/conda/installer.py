@@ -19,7 +19,6 @@ from ..process import run
 from .packages import EPOCH, Index, add_files, files, index, stem
 from .standin import __version__
 
-VERSION = f"py312_{__version__}-0"
 STANDIN = Path(__file__).parent / "standin"
 
 # What the header copies into place, with the prefix filled in, when everything is unpacked.
@@ -30,6 +29,11 @@ from conda_standin.cli import main
 sys.exit(main())
 """
 _CONDARC = "channels:\n  - defaults\n"  # as Miniconda ships it, also over an older file
+
+
+def version(python: str) -> str:
+    """The version of the installer whose base has this Python, as in its file name; "3.12" gives py312_26.5.3-0."""
+    return f"py{python.replace('.', '')}_{__version__}-0"
 
 
 def build(python: Path, python_index: Index, yaml_wheel: Path, scratch: Path, target: Path) -> None:
@@ -47,7 +51,7 @@ def build(python: Path, python_index: Index, yaml_wheel: Path, scratch: Path, ta
     payload = _archive(base)
     header = (STANDIN / "installer.sh").read_text()
     header = header.replace("@MD5@", hashlib.md5(payload, usedforsecurity=False).hexdigest())
-    header = header.replace("@NAME@", f"Miniconda3 {VERSION} (stand-in)")
+    header = header.replace("@NAME@", f"{target.stem} (stand-in)")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(header.encode() + payload)
 
@@ -67,7 +71,9 @@ def _write_records(base: Path, packages: Path, python_index: Index) -> None:
     (base / "conda-meta").mkdir()
     own = sorted(str(path.relative_to(base)) for path in files(packages) if path.name != "README.txt")
     rest = sorted(str(path.relative_to(base)) for path in files(base) if str(path.relative_to(base)) not in own)
-    conda = index("conda", __version__, "py312_0", depends=["python >=3.12,<3.13.0a0"])
+    major, minor = map(int, str(python_index["version"]).split(".")[:2])
+    depends = [f"python >={major}.{minor},<{major}.{minor + 1}.0a0"]
+    conda = index("conda", __version__, f"py{major}{minor}_0", depends=depends)
     for content, names in ((python_index, rest), (conda, [*own, "bin/conda", "condabin/conda"])):
         record = {**content, "channel": "standin/linux-64", "files": names, "fn": f"{stem(content)}.tar.bz2", "url": ""}
         (base / "conda-meta" / f"{stem(content)}.json").write_text(json.dumps(record, indent=2, sort_keys=True))

@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import LabUnavailable
@@ -27,31 +28,38 @@ def reasons() -> list[str]:
     return found + [f"no `{program}` on PATH: install the package {needed[program]}" for program in missing]
 
 
-def publish(directory: Path, base_url: str) -> dict[str, object]:
+def publish(directory: Path, base_url: str, pythons: Sequence[Path] = ()) -> dict[str, object]:
     """Ensure the channel and the installer below `directory`, which an HTTP server publishes at `base_url`.
 
-    Returns the settings that make the product use them; `{version}` and `{arch}` in the URL are for the product to
-    fill in. The first call builds for about half a minute into ~/.cache, later ones copy. Raises LabUnavailable with
+    `pythons` are the installations to repackage, the installer's own first; none for this machine's. Returns the
+    settings that make the product use them; `{version}` and `{arch}` in the URL are for the product to fill in. The
+    first call builds for about half a minute into ~/.cache, later ones copy. Raises LabUnavailable with
     all of `reasons`, and CommandFailed if a wheel can not be downloaded.
     """
     if reasons():
         raise LabUnavailable("; ".join(reasons()))
-    built = _built()
+    pythons = list(pythons) or tools.pythons()
+    built = _built(pythons)
     # Copies, not links: a test that damages a published file must not damage the cache.
     shutil.copytree(built, directory, dirs_exist_ok=True, ignore=shutil.ignore_patterns("sha256"))
     return {
         "conda_installer_url": f"{base_url}/miniconda/Miniconda3-{{version}}-Linux-{{arch}}.sh",
-        "conda_installer_version": installer.VERSION,
+        "conda_installer_version": installer.version(tools.minor(pythons[0])),
         "conda_installer_sha256": {"x86_64": (built / "sha256").read_text()},
         "conda_channel_alias": base_url,
     }
 
 
-def _built() -> Path:
+def cache() -> Path:
+    """Where builds, and what they are made of, are kept."""
+    directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlflow-stack-lab" / "conda"
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def _built(pythons: list[Path]) -> Path:
     """The cached build for this recipe and these Pythons, made now if there is none."""
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlflow-stack-lab" / "conda"
-    caches.mkdir(parents=True, exist_ok=True)
-    pythons = tools.pythons()
+    caches = cache()
     target = caches / tools.fingerprint(pythons)
     with (caches / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs at once: one builds, one waits
