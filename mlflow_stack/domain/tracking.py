@@ -43,15 +43,18 @@ def pgpass(password: str) -> str:
 def as_tracking_user(command: str, passfile: str) -> str:
     """Return a command that runs `command` as the tracking server's user, with the database password if there is one.
 
-    The password file is root's alone; systemd hands it over just as it does to the unit, so that it is neither in an
-    argument nor in an environment.
+    The password file is root's alone; systemd hands it over, so that it is neither in an argument nor in an environment.
+    libpq wants a file that its user alone may read, and since systemd 254 a credential's mode says otherwise (systemd
+    issue 29096): the user makes a copy in a directory that goes when the command ends.
     """
     if not passfile:
         return f"runuser -u {layout.TRACKING_USER} -- env -C / {command}"
-    script = f"PGPASSFILE=$CREDENTIALS_DIRECTORY/pgpass exec {command}"
+    own = "$RUNTIME_DIRECTORY/pgpass"
+    script = f"install --mode=600 $CREDENTIALS_DIRECTORY/pgpass {own}; PGPASSFILE={own} exec {command}"
     return (
         f"systemd-run --quiet --wait --pipe --collect -p User={layout.TRACKING_USER} "
-        f"-p LoadCredential=pgpass:{passfile} -p PrivateMounts=yes sh -c {quote(script)}"
+        f"-p LoadCredential=pgpass:{passfile} -p PrivateMounts=yes "
+        f"-p RuntimeDirectory=mlflow-stack -p RuntimeDirectoryMode=0700 sh -c {quote(script)}"
     )
 
 
