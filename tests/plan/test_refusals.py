@@ -146,7 +146,7 @@ def test_obstacle_on_one_host_stops_the_run_on_all(plan: Planner) -> None:
     assert found.status == 1, found.output
     assert found.operations == []
     assert (
-        "1 obstacle on the hosts; no host was changed @fake/b: Fedora Linux 43 is not supported; expected Debian 12"
+        "1 obstacle on the hosts; no host was changed @fake/b: Fedora Linux 43 is not supported; expected Debian 11"
         in message(found)
     )
     assert sorted(found.commands) == ["@fake/a", "@fake/b"]

@@ -101,7 +101,8 @@ def test_unit_of_the_tracking_server_holds_no_password_and_no_uri() -> None:
     unit = _tracking_unit(tracking_database_uri=REMOTE)
 
     assert "postgresql+psycopg2" not in unit
-    assert "LoadCredential=pgpass:/etc/mlflow/credentials/pgpass\nEnvironment=PGPASSFILE=%d/pgpass\n" in unit
+    assert "ExecStartPre=+/usr/bin/install --mode=600 --owner=mlflow /etc/mlflow/credentials/pgpass " in unit
+    assert "Environment=PGPASSFILE=%t/mlflow-tracking/pgpass\n" in unit
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mlflow_stack import platforms
 from mlflow_stack.domain.survey import HostSurvey, Listener, Needs, OtherRun, obstacles, parse_survey
 from tests.unit.recorded import lines
 
@@ -81,12 +82,12 @@ def test_nothing_is_in_the_way_on_a_host_that_is_fresh_or_deployed(survey: HostS
         ),
         pytest.param(
             {"os_id": "fedora", "version_id": "43", "title": "Fedora Linux 43"},
-            "Fedora Linux 43 is not supported; expected Debian 12 (bookworm)",
+            f"Fedora Linux 43 is not supported; expected {platforms.supported()}",
             id="distribution",
         ),
         pytest.param(
             {"os_id": "", "version_id": "", "title": ""},
-            "an unknown system without /etc/os-release is not supported; expected Debian 12 (bookworm)",
+            f"an unknown system without /etc/os-release is not supported; expected {platforms.supported()}",
             id="no-os-release",
         ),
         pytest.param(
