@@ -87,7 +87,8 @@ class Lab:
         """Ensure that the host `name` runs and answers SSH; a host that is there already stays as it is.
 
         A new host gets the Debian `release`, or starts as a clone from `layers` (see `snapshot`; topmost first), and
-        its disk in memory if `ram` and 4 GiB are free. The first use of a release builds its image: a minute or two.
+        its disk in memory if `ram` and 4 GiB are free. The first use of a release builds its image: a minute or two;
+        and for one with an older glibc than this machine's a Python, which takes three more (lab/conda/compiled.py).
         Raises LabUnavailable, and LabError with the console's end if the host does not come up.
         """
         if os.geteuid() or not self.network.is_up:

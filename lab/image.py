@@ -101,7 +101,8 @@ def glibc_version(root: Path) -> tuple[int, ...]:
 
 def systemd_version(root: Path) -> int:
     """The systemd release of an unpacked system, read from the name of its shared library; 0 if it has none."""
-    for library in root.glob("usr/lib/**/systemd/libsystemd-shared-*.so"):
+    name = "systemd/libsystemd-shared-*.so"  # in lib/ itself where that is no link to usr/lib yet, as in Debian 11
+    for library in (*root.glob(f"usr/lib/**/{name}"), *root.glob(f"lib/{name}")):
         if found := re.search(r"shared-(\d+)", library.name):
             return int(found[1])
     return 0

@@ -43,7 +43,7 @@ def pgpass(password: str) -> str:
 def as_tracking_user(command: str, passfile: str) -> str:
     """Return a command that runs `command` as the tracking server's user, with the database password if there is one.
 
-    The password file is root's alone; systemd hands it over, so that it is neither in an argument nor in an environment.
+    The password file is root's alone; systemd hands it over, so it is neither in an argument nor in an environment.
     libpq wants a file that its user alone may read, and since systemd 254 a credential's mode says otherwise (systemd
     issue 29096): the user makes a copy in a directory that goes when the command ends.
     """

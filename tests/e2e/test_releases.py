@@ -129,12 +129,13 @@ def test_database_is_the_one_of_the_release_and_has_the_runs(told: Told) -> None
     assert found == (told.platform.postgresql, 3)
 
 
-def test_systemd_is_the_one_of_the_table_and_has_no_failed_unit(told: Told) -> None:
+def test_systemd_is_that_of_the_table_or_newer_and_has_no_failed_unit(told: Told) -> None:
     version = told.stack.host.run("systemctl --version | awk 'NR == 1 {print $2}'").stdout
     failed = told.stack.host.run("systemctl --failed --plain --no-legend").stdout
     restarts = told.stack.host.run("systemctl show -P NRestarts mlflow-tracking mlflow-production@diabetes").stdout
 
-    assert (int(version), failed, restarts.split()) == (told.platform.systemd, "", ["0", "0"])
+    assert int(version) >= told.platform.systemd  # forky's moves
+    assert (failed, restarts.split()) == ("", ["0", "0"])
 
 
 @pytest.mark.parametrize(
@@ -149,9 +150,11 @@ def test_systemd_is_the_one_of_the_table_and_has_no_failed_unit(told: Told) -> N
 )
 def test_unit_is_verified_as_the_release_can(told: Told, line: str, fault: str) -> None:
     installed = "/etc/systemd/system/mlflow-tracking.service"
-    draft = f'd=$(mktemp -d); new="$d"/mlflow-tracking.service; {{ cat {installed}; printf "[Service]\\n{line.replace("%", "%%")}\\n"; }}'
+    draft = (
+        f"d=$(mktemp -d); new=$d/mlflow-tracking.service; {{ cat {installed}; echo '[Service]'; echo {line}; }} > $new"
+    )
 
-    done = told.stack.host.run(f'{draft} > "$new"; {told.platform.verify_unit}', check=False)
+    done = told.stack.host.run(f"set -eu; {draft}; {told.platform.verify_unit}", check=False)
 
     assert fault in done.stderr
     assert (done.returncode == 0) == (fault == ""), done.stderr

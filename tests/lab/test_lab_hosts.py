@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from lab import CommandFailed, Host, Lab, LabError, inventory
+from lab import CommandFailed, Host, Lab, LabError, image, inventory
 
 pytestmark = pytest.mark.lab
 
@@ -187,6 +188,27 @@ def test_memory_limit_of_a_unit_is_enforced(one: Host) -> None:
     assert within.returncode == 0
     assert beyond.returncode != 0
     assert "code=killed, status=9/KILL" in one.journal("32M.service")
+
+
+def test_image_tells_which_glibc_and_systemd_it_has(one: Host) -> None:
+    found = one.run("ldd --version | awk 'NR == 1 {print $NF}'; systemctl --version | awk 'NR == 1 {print $2}'").stdout
+
+    glibc = image.glibc_version(Path(one.record.image))
+
+    assert found.split() == [".".join(map(str, glibc)), str(image.systemd_version(Path(one.record.image)))]
+
+
+def test_hosts_of_a_release_can_have_settings_of_their_own(lab: Lab, one: Host) -> None:
+    lab.store.settings.write_text('{"conda_channel_alias": "http://all"}')
+    lab.store.settings_of("buster").write_text('{"conda_channel_alias": "http://own", "conda_python": "3.13"}')
+    try:
+        all_hosts, own = inventory.settings(lab, one.record.release), inventory.settings(lab, "buster")
+    finally:
+        lab.store.settings.unlink()
+        lab.store.settings_of("buster").unlink()
+
+    assert all_hosts == {"conda_channel_alias": "http://all"}
+    assert own == {"conda_channel_alias": "http://own", "conda_python": "3.13"}
 
 
 def test_journal_of_a_unit_can_be_read(one: Host) -> None:

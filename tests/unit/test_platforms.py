@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -40,7 +39,8 @@ def test_platform_is_found_by_its_os_release(os_id: str, version: str, title: st
 
 @pytest.mark.parametrize("platform", PLATFORMS.values(), ids=lambda platform: platform.title)
 def test_platform_has_every_field(platform: Platform) -> None:
-    assert all(getattr(platform, field.name) not in ("", 0, (), None) for field in fields(platform))
+    assert platform.title
+    assert platform.packages
     assert platform.systemd >= 247
     assert platform.postgresql >= 13
 
@@ -93,7 +93,7 @@ def test_platforms_of_which_only_the_documentation_is_known_are_ubuntus() -> Non
     ("unit", "fault"),
     [
         (UNIT, ""),
-        (f"{UNIT}Bogus=yes\n", "Unknown key name 'Bogus' in section 'Service'"),
+        (f"{UNIT}Bogus=yes\n", "Unknown key"),
         (f"{UNIT}ExecStartPre=/no/such\n", "Command /no/such is not executable: No such file or directory"),
     ],
     ids=["no-fault", "unknown-key", "missing-program"],
