@@ -98,13 +98,8 @@ def test_trained_model_is_released_by_one_run(told: Told) -> None:
 
 
 def test_database_password_is_taken_up_by_one_run(told: Told) -> None:
-    assert told.with_password.changed == [
-        "PostgreSQL | Configure the server",
-        "PostgreSQL | Create role mlflow_user and database mlflow_db",
-        "Tracking | Write the database password for mlflow-tracking",
-        "Tracking | Write the unit and configuration of mlflow-tracking",
-        "Tracking | Run mlflow-tracking and see it work",
-    ]
+    assert "Tracking | Write the database password for mlflow-tracking" in told.with_password.changed
+    assert "Tracking | Run mlflow-tracking and see it work" in told.with_password.changed
     assert told.again.changed == []
 
 
