@@ -10,6 +10,7 @@ from mlflow_stack.roles.postgresql import deploy_postgresql
 from mlflow_stack.roles.preflight import preflight
 from mlflow_stack.roles.production import deploy_production
 from mlflow_stack.roles.tracking import deploy_tracking
+from mlflow_stack.roles.waiting import wait_for_database, wait_for_tracking
 
 # How the commands of this run are known on the hosts (config.py); pyinfra 3.10 forgets it when it loads this file.
 config.ENV = host.state.config.ENV
@@ -27,8 +28,12 @@ with reviewed(survey.machine_id):
     if "tracking" in host.groups or "production" in host.groups:
         deploy_conda(settings=settings, survey=survey)
 
+    wait_for_database(settings=settings)
+
     if "tracking" in host.groups:
         deploy_tracking(settings=settings, survey=survey)
+
+    wait_for_tracking(settings=settings)
 
     if "production" in host.groups:
         deploy_production(settings=settings, survey=survey)

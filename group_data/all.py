@@ -5,6 +5,14 @@ Change a value here for all hosts, in `group_data/<group>.py` for the hosts of o
 A name is always ROLE_setting; a name that is not listed here is refused, with the nearest name that is.
 """
 
+# --- inventory: which hosts belong together ----------------------------------------------------------------------
+
+# Name of the stack that a host belongs to: one database, one tracking address, and what is served from it. Hosts find
+# each other only within their stack. Set it for several independent stacks in one inventory, in group_data/<group>.py
+# of a group for each, for example inventory_stack = "team_a" in group_data/team_a.py. Hosts that each have a database
+# and a tracking server of their own are stacks of their own without it.
+inventory_stack = ""
+
 # --- preflight: what a host must have before anything on it is changed -------------------------------------------
 
 # Free disk space in MiB that must be left below /opt and /var. An MLflow environment takes about 900 MiB, Miniconda
@@ -75,15 +83,17 @@ postgresql_memory_share = 0.125
 postgresql_max_connections = 100
 
 # Address of this server that tracking servers on other hosts use. Empty: the host's address in the inventory.
+# These hosts take port, names and password from here too: they need no setting of their own.
 postgresql_address = ""
 
 # Networks (CIDR) that tracking servers on other hosts connect from, for example ["10.0.0.0/24"]. They need TLS and
-# the password below. Empty: PostgreSQL listens on this host alone.
+# the password below. Empty: the addresses of these hosts in the inventory, where they are addresses and not names;
+# with no such host PostgreSQL listens on its own host alone.
 postgresql_client_networks = []
 
-# Password of the role, needed only with postgresql_client_networks (on one host nobody has a password: the Unix
-# socket knows the user). A reference, never the password itself: "generated" makes one below .secrets/ beside this
-# repository and keeps it; "env:NAME", "file:PATH" and "cmd:COMMAND" read it where pyinfra runs.
+# Password of the role, needed only where a tracking server is on another host (on one host nobody has a password: the
+# Unix socket knows the user). A reference, never the password itself: "generated" makes one for each stack below
+# .secrets/ beside this repository and keeps it; "env:NAME", "file:PATH" and "cmd:COMMAND" read it where pyinfra runs.
 postgresql_password = "generated"
 
 # --- tracking: the MLflow tracking server ------------------------------------------------------------------------
@@ -96,8 +106,9 @@ tracking_bind = "127.0.0.1"
 tracking_port = 5000
 
 # Host name (or address) that users type to reach the server. Requests that name any other host are refused (DNS
-# rebinding), and so are browsers' requests from other sites. Empty: tracking_bind, or this host's address in the
-# inventory when the server listens on all addresses.
+# rebinding), and so are browsers' requests from other sites. Several tracking servers of one stack need it: the name of
+# their load balancer. Empty: tracking_bind, or this host's address in the inventory when the server listens on all
+# addresses.
 tracking_public_name = ""
 
 # Worker processes. 1 takes 480 MiB, 4 take 1230 MiB. More than one worker over TCP adds about 43 ms to each request
@@ -107,12 +118,21 @@ tracking_workers = 1
 # Server-side jobs (GenAI scorers, prompt optimisation, trace archival). True starts 8 more processes, 1.5 GiB.
 tracking_job_execution = False
 
-# Database of another provider, as postgresql+psycopg2://USER@HOST:PORT/DATABASE?sslmode=require. Empty: the hosts of
-# the group "postgresql".
+# Database that MLflow Stack does not manage, as postgresql+psycopg2://USER@HOST:PORT/DATABASE?sslmode=require. Empty:
+# that of the host of the group "postgresql".
 tracking_database_uri = ""
+
+# Password for tracking_database_uri, as a reference: "env:NAME", "file:PATH" or "cmd:COMMAND", read where pyinfra
+# runs. Empty: that database asks for none.
+tracking_database_password = ""
 
 # Directory that artifacts are kept in. Clients reach them through the server only, and need no rights of their own.
 tracking_artifacts_destination = "/var/lib/mlflow/artifacts"
+
+# True says that this directory is one network file system, mounted on all tracking hosts of the stack: several
+# tracking servers need that, and each run checks it by a mark in the directory. The directory must be there, and the
+# user mlflow must have the same uid on all of them; MLflow Stack never changes the owner of files in it.
+tracking_artifacts_shared = False
 
 # True lets a run put a newer MLflow on a database of an older one. That changes the database one-way; the run dumps
 # it below /var/backups/mlflow before. False: such a run is refused and the old server goes on.

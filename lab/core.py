@@ -83,11 +83,20 @@ class Lab:
 
     # --- hosts --------------------------------------------------------------------------------------------------
 
-    def up(self, name: str, *, release: str = "bookworm", layers: Sequence[str] = (), ram: bool = True) -> Host:
+    def up(
+        self,
+        name: str,
+        *,
+        release: str = "bookworm",
+        layers: Sequence[str] = (),
+        ram: bool = True,
+        binds: Mapping[str, str] | None = None,
+    ) -> Host:
         """Ensure that the host `name` runs and answers SSH; a host that is there already stays as it is.
 
         A new host gets the Debian `release`, or starts as a clone from `layers` (see `snapshot`; topmost first), and
-        its disk in memory if `ram` and 4 GiB are free. The first use of a release builds its image: a minute or two;
+        its disk in memory if `ram` and 4 GiB are free. `binds` (path on the host to a directory of this machine) are
+        mounted in it, as a network file system would be. The first use of a release builds its image: a minute or two;
         and for one with an older glibc than this machine's a Python, which takes three more (lab/conda/compiled.py).
         Raises LabUnavailable, and LabError with the console's end if the host does not come up.
         """
@@ -100,7 +109,7 @@ class Lab:
         with self.store.locked():
             self._serve()
             if not self._known(name):
-                self._create(name, release, base, layers, ram)
+                self._create(name, release, base, layers, ram, dict(binds or {}))
         host = self.host(name)
         host.start()
         return host
@@ -200,7 +209,9 @@ class Lab:
 
             hosts.ensure(self, release, base)
 
-    def _create(self, name: str, release: str, base: Path | None, layers: Sequence[str], ram: bool) -> None:
+    def _create(
+        self, name: str, release: str, base: Path | None, layers: Sequence[str], ram: bool, binds: dict[str, str]
+    ) -> None:
         if not re.fullmatch(NAME, name):
             raise LabError(f"host name {name!r}: expected {NAME_RULE}")
         taken = {record.number for record in self.store.hosts()}
@@ -208,7 +219,8 @@ class Lab:
         release, paths = self._stack(release, base, layers)
         place = self.ram if ram and memory_free() >= RAM_WANTED else self.store.directory
         disk = place / "disks" / name
-        self.store.save_host(HostRecord(name, number, release, paths[-1], paths[:-1], str(disk), uuid.uuid4().hex))
+        machine_id = uuid.uuid4().hex
+        self.store.save_host(HostRecord(name, number, release, paths[-1], paths[:-1], str(disk), machine_id, binds))
 
     def _stack(self, release: str, base: Path | None, layers: Sequence[str]) -> tuple[str, list[str]]:
         """The directories under a new host, topmost first, the image last; layers bring their release with them."""

@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class HostRecord:
     layers: list[str]
     disk: str
     machine_id: str
+    binds: dict[str, str] = field(default_factory=dict)
 
     @property
     def lowers(self) -> list[str]:

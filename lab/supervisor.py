@@ -86,11 +86,11 @@ def nspawn(lab: Lab, record: HostRecord, root: Path) -> list[str]:
         "--resolv-conf=off", "--timezone=off", "--console=read-only", "--suppress-sync=yes",
         "--system-call-filter=bpf", "--capability=CAP_BPF,CAP_NET_ADMIN",
     ]  # fmt: skip
-    binds = lab.group(record.name).binds()
-    if binds and not unified_only(record):
+    controllers = lab.group(record.name).binds()
+    if controllers and not unified_only(record):
         command += ["--tmpfs=/sys/fs/cgroup:mode=755"]
-        command += [f"--bind={path}:/sys/fs/cgroup/{controller}" for controller, path in binds.items()]
-    return command
+        command += [f"--bind={path}:/sys/fs/cgroup/{controller}" for controller, path in controllers.items()]
+    return command + [f"--bind={directory}:{path}" for path, directory in record.binds.items()]
 
 
 def environment(record: HostRecord) -> dict[str, str]:

@@ -7,6 +7,7 @@ Layers, each of which imports only from those below it (tests/unit/test_layers.p
     review.py           what a run would do on every host, worked out, shown and compared before any is changed
     roles/              one @deploy per role: what ends up on a host
     inventory_check.py  the settings of all hosts, checked before any is touched; the only reader of host.data
+    stacks.py           which hosts belong together, what each takes from the others, and what contradicts
     running.py          how a run names itself on the hosts, and what it says about one that it can't reach
     operations/         one resource each, idempotent: validate, read one fact, compare, yield commands
     look.py             the one look at a host, before anything is changed, that its operations decide by

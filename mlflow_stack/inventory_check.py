@@ -1,11 +1,14 @@
-"""Checks the whole inventory before any host is touched, and says everything that is wrong in one message."""
+"""Checks the whole inventory before any host is touched, and says everything that is wrong in one message.
+
+The only module that reads host.data and group_data.
+"""
 
 from __future__ import annotations
 
 import difflib
 import threading
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,23 +18,29 @@ from pyinfra.api.exceptions import DeployError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from mlflow_stack import stacks
 from mlflow_stack.setting_types import without_password
 from mlflow_stack.settings import ROLES, ModelSettings, Settings, setting_names, split_by_role
 
-_LOOPBACK = ("127.0.0.1", "::1")
 _lock = threading.Lock()
 _loaded: dict[int, dict[str, Settings]] = {}
 
 
 @dataclass(frozen=True)
 class HostEntry:
-    """One host of an inventory: its address, its groups, its data, and the data keys that belong to pyinfra."""
+    """One host of an inventory: its address, its groups, its data, and the data keys that belong to pyinfra.
+
+    Of its data, `group_data` is what each of its groups gives and `host_keys` names what is given beside the host or
+    on the command line; the rest is from group_data/all.py.
+    """
 
     name: str
     address: str
     groups: tuple[str, ...]
     data: Mapping[str, Any]
     foreign_keys: frozenset[str] = frozenset()
+    group_data: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    host_keys: frozenset[str] = frozenset()
 
 
 def load(host: Host) -> Settings:
@@ -42,61 +51,66 @@ def load(host: Host) -> Settings:
     """
     with _lock:  # pyinfra loads deploy.py for all hosts at once
         if id(host.state) not in _loaded:
-            _loaded[id(host.state)] = check_inventory(_entries(host.state), _empty_groups(host.state))
+            _loaded[id(host.state)] = _check_state(host.state)
     return _loaded[id(host.state)][host.name]
 
 
-def check_inventory(entries: Iterable[HostEntry], empty_groups: Iterable[str] = ()) -> dict[str, Settings]:
+def _check_state(state: State) -> dict[str, Settings]:
+    groups = [name for name, hosts in state.inventory.groups.items() if hosts]
+    checked = check_inventory(
+        _entries(state), _empty_groups(state), misspelt_groups(state.inventory.group_data, groups)
+    )
+    in_limit = {host.name for host in state.inventory if state.is_host_in_limit(host)}
+    if problems := partial_upgrades(checked, in_limit):
+        raise DeployError(_report(problems, list(checked)))
+    return checked
+
+
+def check_inventory(
+    entries: Iterable[HostEntry], empty_groups: Iterable[str] = (), group_problems: Iterable[str] = ()
+) -> dict[str, Settings]:
     """Return the settings of each host by name; raise DeployError with all problems."""
     entries = list(entries)
-    problems: dict[str, list[str]] = {}
+    problems: dict[str, list[str]] = {problem: [] for problem in group_problems}
     checked: dict[str, Settings] = {}
     for group in empty_groups:
         problems[f"group {group!r} has no hosts; list them in the inventory, or remove the group"] = []
     for entry in entries:
-        found, wrong = _check_host(entry, entries)
+        found, wrong = _check_host(entry)
         for problem in wrong:
             problems.setdefault(problem, []).append(entry.name)
         if found:
             checked[entry.name] = found
     for name, settings in checked.items():
-        server = next((other for other in checked.values() if "tracking" in other.groups), None)
-        if server:  # the name that it answers to, not merely an address of its host
-            checked[name] = settings.model_copy(update={"tracking_host": server.tracking_public_name})
-    for name, settings in checked.items():
-        # What one host needs of another can be judged only when all of them are known.
-        needs = _contradictions(settings, checked) if len(checked) == len(entries) else []
-        for problem in _shared_ports(settings) + needs:
+        for problem in _shared_ports(settings):
             problems.setdefault(problem, []).append(name)
+    if len(checked) == len(entries):  # what one host needs of another can be judged only when all of them are known
+        own = {entry.name: entry.host_keys.union(*entry.group_data.values()) for entry in entries}
+        members = {name: stacks.Member(settings, own[name]) for name, settings in checked.items()}
+        checked, contradictions = stacks.complete(members)
+        for problem, names in contradictions:
+            problems.setdefault(problem, []).extend(names)
     if problems:
         raise DeployError(_report(problems, [entry.name for entry in entries]))
     return checked
 
 
-def _check_host(entry: HostEntry, entries: list[HostEntry]) -> tuple[Settings | None, list[str]]:
-    problems = _unknown_settings(entry)
+def _check_host(entry: HostEntry) -> tuple[Settings | None, list[str]]:
+    problems = _unknown_settings(entry) + _group_conflicts(entry)
     if not set(entry.groups) & set(ROLES):
         problems.append(f"in no group of a role; put it into one of {', '.join(ROLES)} in the inventory")
     try:
         settings = Settings(
             **split_by_role(dict(entry.data)),  # type: ignore[arg-type]  # pydantic checks it, that is the point
+            host_name=entry.name,
             host_address=entry.address,
             groups=entry.groups,
-            postgresql_host=_address_of("postgresql", entries, "postgresql_address"),
-            tracking_host=_address_of("tracking", entries, "tracking_public_name"),
         )
     except ValidationError as error:
         details = error.errors()
         absent = [detail for detail in details if detail["type"] == "missing" and len(detail["loc"]) == 2]
         return None, problems + _absent(absent) + [_describe(detail) for detail in details if detail not in absent]
     return settings, problems
-
-
-def _address_of(role: str, entries: list[HostEntry], setting: str) -> str | None:
-    for entry in entries:
-        if role in entry.groups:
-            return str(entry.data.get(setting) or entry.address)
-    return None
 
 
 def _unknown_settings(entry: HostEntry) -> list[str]:
@@ -146,55 +160,51 @@ def _shared_ports(settings: Settings) -> list[str]:
     ]
 
 
-def _contradictions(settings: Settings, hosts: Mapping[str, Settings]) -> list[str]:
-    """Return what is wrong between settings that are each right by themselves."""
+def _group_conflicts(entry: HostEntry) -> list[str]:
+    """Return the settings that two groups of a host give it differently: the order of the inventory would decide."""
     problems = []
-    if "tracking" in settings.groups:
-        problems += _database_contradictions(settings, hosts)
-    if "production" in settings.groups and not settings.production.tracking_uri and "tracking" not in settings.groups:
-        problems += _registry_contradictions(settings, hosts)
+    for key in sorted({key for data in entry.group_data.values() for key in data} - entry.host_keys):
+        given = [(group, data[key]) for group, data in entry.group_data.items() if key in data]
+        (first, value), (last, other) = given[0], given[-1]
+        if any(value != one for _, one in given):
+            shown = "" if "password" in key else f": {value!r} in {first}, {other!r} in {last}"
+            problems.append(
+                f"{key} is given differently by two groups of this host{shown}; give it in one of them, or beside the "
+                "host in the inventory"
+            )
     return problems
 
 
-def _database_contradictions(settings: Settings, hosts: Mapping[str, Settings]) -> list[str]:
-    if settings.tracking.database_uri or "postgresql" in settings.groups:
-        return []
-    servers = [other for other in hosts.values() if "postgresql" in other.groups]
-    if not servers:
-        return ["the group tracking needs a database: add a group postgresql, or set tracking_database_uri"]
-    if problem := _difference(settings, servers[0], "postgresql", ("port", "database", "role", "password")):
-        return [problem]
-    if not servers[0].postgresql.client_networks:
-        return ["the database is on another host, but postgresql_client_networks is empty; add this host's network"]
-    return []
+def misspelt_groups(data: Mapping[str, Mapping[str, Any]], groups: Collection[str]) -> list[str]:
+    """Return the files of group_data/ that no host reads, when the name is nearly that of a group.
 
-
-def _registry_contradictions(settings: Settings, hosts: Mapping[str, Settings]) -> list[str]:
-    if not settings.production.models:
-        return []
-    servers = [other for other in hosts.values() if "tracking" in other.groups]
-    if not servers:
-        return ["production_models need a tracking server: add a group tracking, or set production_tracking_uri"]
-    if problem := _difference(settings, servers[0], "tracking", ("port",)):
-        return [problem]
-    if servers[0].tracking.bind in _LOOPBACK:
-        return [
-            f"the tracking server is on another host, but tracking_bind is {servers[0].tracking.bind!r} there; "
-            "set it to an address that this host can reach"
-        ]
-    return []
-
-
-def _difference(settings: Settings, server: Settings, role: str, fields: tuple[str, ...]) -> str:
-    """Return which setting of a role this host and the role's own host have differently, if any."""
-    here, there = getattr(settings, role), getattr(server, role)
-    for field in fields:
-        if getattr(here, field) != getattr(there, field):
-            shown = "" if field == "password" else f": {getattr(here, field)!r} here, {getattr(there, field)!r} there"
-            return (
-                f"{role}_{field} differs from that of the host of the group {role}{shown}; set it in group_data/all.py"
+    `data` by the name of its file. Files for groups of other inventories are left alone: they are near to no group of
+    this one, or to one that has a file of its own.
+    """
+    problems = []
+    for name in sorted(set(data) - set(groups) - {*ROLES, "all"}):
+        without_data = [group for group in groups if not data.get(group)]
+        near = difflib.get_close_matches(name, [*ROLES, "all", *without_data], n=1, cutoff=0.86)
+        if near:
+            problems.append(
+                f"group_data/{name}.py is read for no host: there is no group {name!r} in the inventory; did you mean "
+                f"{near[0]}?"
             )
-    return ""
+    return problems
+
+
+def partial_upgrades(hosts: Mapping[str, Settings], in_limit: Collection[str]) -> dict[str, list[str]]:
+    """Return what is wrong with a run that may upgrade a database while servers on it are left out by --limit."""
+    problems: dict[str, list[str]] = {}
+    for name, settings in hosts.items():
+        left_out = [other for other in settings.stack_hosts["tracking"] if other not in in_limit]
+        if name in in_limit and "tracking" in settings.groups and settings.tracking.upgrade_database and left_out:
+            problem = (
+                f"tracking_upgrade_database lets this run upgrade the database under {', '.join(left_out)}, which "
+                "--limit leaves out; run without --limit, or set it to False"
+            )
+            problems.setdefault(problem, []).append(name)
+    return problems
 
 
 def _report(problems: Mapping[str, list[str]], names: list[str]) -> str:
@@ -209,12 +219,15 @@ def _report(problems: Mapping[str, list[str]], names: list[str]) -> str:
 def _entries(state: State) -> list[HostEntry]:
     pyinfra_arguments = {name for name, _ in all_global_arguments()}
     entries = []
-    for host in state.inventory:
+    inventory = state.inventory
+    for host in inventory:
         data: dict[str, Any] = host.data.dict()  # type: ignore[no-untyped-call]  # pyinfra's own
         connector_keys = set(getattr(host.connector.data_cls, "__annotations__", {}))
         address = str(data.get("ssh_hostname") or host.name)
         foreign = frozenset(pyinfra_arguments | connector_keys)
-        entries.append(HostEntry(host.name, address, tuple(host.groups), data, foreign))
+        group_data = {name: inventory.group_data.get(name, {}) for name in host.groups}
+        own = frozenset({*inventory.host_data[host.name], *inventory.override_data})
+        entries.append(HostEntry(host.name, address, tuple(host.groups), data, foreign, group_data, own))
     return entries
 
 

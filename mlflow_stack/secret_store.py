@@ -15,23 +15,26 @@ STORE = REPOSITORY / ".secrets"
 COMMAND_TIMEOUT_S = 60
 
 
-def resolve(reference: str, setting: str, store: Path = STORE) -> str:
+def resolve(reference: str, setting: str, store: Path = STORE, stack: str = "") -> str:
     """Return the secret that a reference names.
 
-    "generated" makes one at first and keeps it in `store`/<setting> (mode 600); "env:NAME", "file:PATH" and
-    "cmd:COMMAND" read it. Raises DeployError, which never holds any output of the command, when nothing is there.
+    "generated" makes one for each stack and keeps it in `store`/[<stack>/]<setting> (mode 600); "env:NAME",
+    "file:PATH" and "cmd:COMMAND" read it. Raises DeployError, which never holds any output of the command, when
+    nothing is there.
     """
     kind, _, argument = reference.partition(":")
     readers = {"generated": _generated, "env": _environment, "file": _file, "cmd": _command}
-    secret = readers[kind](argument, store / setting).strip("\n")
+    path = store / stack / setting
+    secret = readers[kind](argument, path).strip("\n")
     if not secret:
-        where = store / setting if kind == "generated" else reference
+        where = path if kind == "generated" else reference
         raise DeployError(f"{setting}: {where} is empty; expected the secret there")
     return secret
 
 
 def _generated(_argument: str, path: Path) -> str:
     if not path.exists():
+        path.parent.parent.mkdir(mode=0o700, exist_ok=True)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         part = path.with_suffix(".part")
         part.touch(mode=0o600)

@@ -45,10 +45,21 @@ def network(value: str) -> str:
 
 
 def secret_reference(value: str) -> str:
-    if not re.fullmatch(r"generated|env:[A-Za-z_][A-Za-z0-9_]*|file:.+|cmd:.+", value):
+    if not _is_reference(value):
         # The value is left out of the message on purpose: it may be the secret itself.
         raise ValueError('expected a reference: "generated", "env:NAME", "file:PATH" or "cmd:COMMAND"')
     return value
+
+
+def outside_reference(value: str) -> str:
+    """Validate a reference to a secret that somebody else made, or "" where there is none."""
+    if value and (value == "generated" or not _is_reference(value)):
+        raise ValueError('expected a reference: "env:NAME", "file:PATH" or "cmd:COMMAND"')
+    return value
+
+
+def _is_reference(value: str) -> bool:
+    return bool(re.fullmatch(r"generated|env:[A-Za-z_][A-Za-z0-9_]*|file:.+|cmd:.+", value))
 
 
 def database_uri(value: str) -> str:
@@ -60,7 +71,7 @@ def database_uri(value: str) -> str:
             "takes a bare postgresql:// for psycopg 3, which is not installed"
         )
     if without_password(value) != value:
-        raise ValueError("holds a password; leave it out of the URI and set postgresql_password to a reference")
+        raise ValueError("holds a password; leave it out of the URI and set tracking_database_password to a reference")
     return value
 
 
@@ -136,4 +147,7 @@ IndexUrl = Annotated[
     ),
 ]
 IpAddress = Annotated[str, AfterValidator(address)]
+StackName = Annotated[
+    str, matches(r"([a-z][a-z0-9_-]{0,30})?", "a short name of lower-case letters, digits, - and _, a letter first")
+]
 ModelName = Annotated[str, matches(r"[a-z0-9][a-z0-9_-]{0,62}", "a unit name of lower-case letters, digits, - and _")]

@@ -1,4 +1,4 @@
-"""Settings: group_data and inventory, typed and cross-checked. The only module that reads host.data.
+"""The settings of one host, typed, and what follows from them.
 
 The models carry types and limits and no defaults; the defaults and what each setting means stand in group_data/all.py
 (tests/unit/test_settings.py: both name the same settings).
@@ -7,6 +7,7 @@ The models carry types and limits and no defaults; the defaults and what each se
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,12 +26,14 @@ from mlflow_stack.setting_types import (
     PgName,
     Port,
     Positive,
+    StackName,
     artifacts_directory,
     database_uri,
     lock_exists,
     matches,
     model_uri,
     network,
+    outside_reference,
     secret_reference,
 )
 
@@ -41,6 +44,10 @@ class RoleSettings(BaseModel):
     """Settings of one role: what group_data calls ROLE_name is `name` here."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class InventorySettings(RoleSettings):
+    stack: StackName
 
 
 class PreflightSettings(RoleSettings):
@@ -101,7 +108,9 @@ class TrackingSettings(RoleSettings):
     workers: Annotated[int, Field(ge=1, le=64)]
     job_execution: bool
     database_uri: Annotated[str, AfterValidator(database_uri)]
+    database_password: Annotated[str, AfterValidator(outside_reference)]
     artifacts_destination: Annotated[AbsolutePath, AfterValidator(artifacts_directory)]
+    artifacts_shared: bool
     upgrade_database: bool
     ready_timeout_s: Annotated[int, Field(ge=10, le=3600)]
 
@@ -128,15 +137,19 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
+    inventory: InventorySettings
     preflight: PreflightSettings
     conda: CondaSettings
     postgresql: PostgresqlSettings
     tracking: TrackingSettings
     production: ProductionSettings
 
-    # Where this host stands in the inventory; set by inventory_check, not by users.
+    # Where this host stands in the inventory; set by inventory_check and stacks, not by users.
+    host_name: str
     host_address: str
     groups: tuple[str, ...]
+    # The names of the hosts of this host's stack, by role, in the order of the inventory.
+    stack_hosts: Mapping[str, tuple[str, ...]] = {}
     postgresql_host: str | None = None
     tracking_host: str | None = None
 
@@ -145,9 +158,19 @@ class Settings(BaseModel):
         return "postgresql" in self.groups and not self.tracking.database_uri
 
     @property
+    def database_password(self) -> tuple[str, str] | None:
+        """The reference to the database's password and the setting that it stands in; None where there is none.
+
+        Over the Unix socket the kernel says who the user is; another provider may know it by other means.
+        """
+        if self.tracking.database_uri:
+            reference = self.tracking.database_password
+            return (reference, "tracking_database_password") if reference else None
+        return None if self.has_local_database else (self.postgresql.password, "postgresql_password")
+
+    @property
     def database_needs_password(self) -> bool:
-        """True where the database is reached over TCP; over the Unix socket the kernel says who the user is."""
-        return not self.has_local_database
+        return self.database_password is not None
 
     @property
     def database_uri(self) -> str:
@@ -166,6 +189,26 @@ class Settings(BaseModel):
         if self.tracking.public_name:
             return self.tracking.public_name
         return self.host_address if _is_any(self.tracking.bind) else self.tracking.bind
+
+    @property
+    def has_other_hosts(self) -> bool:
+        """True where other hosts are of the same stack, so that one has to wait for another."""
+        return len({name for names in self.stack_hosts.values() for name in names}) > 1
+
+    def waits_for(self, role: str) -> tuple[str, ...]:
+        """Return the hosts that must have `role` ("postgresql" or "tracking") ready before this one's own start."""
+        if role == "postgresql":
+            needed = "tracking" in self.groups and not self.has_local_database and not self.tracking.database_uri
+        else:
+            own = "tracking" in self.groups or bool(self.production.tracking_uri)
+            needed = bool(self.production.models) and "production" in self.groups and not own
+        return self.stack_hosts[role] if needed else ()
+
+    @property
+    def tracking_names(self) -> tuple[str, ...]:
+        """Names by which the tracking server is asked for: by users, and on its own host."""
+        own = () if _is_any(self.tracking.bind) else (self.tracking.bind,)
+        return (self.tracking_public_name, "localhost", "127.0.0.1", *own)
 
     @property
     def tracking_uri(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from shlex import quote
 
 from mlflow_stack.domain import layout
@@ -10,19 +10,20 @@ from mlflow_stack.domain import layout
 PASSFILE = f"{layout.CREDENTIALS_DIR}/pgpass"
 
 
-def allowed_hosts(public_name: str) -> list[str]:
-    """Return the Host headers that the server accepts.
+def allowed_hosts(names: Sequence[str]) -> list[str]:
+    """Return the Host headers that the server accepts: those for `names`.
 
     MLflow's own list is replaced, not extended, and "X:*" does not match a bare "X" (mlflow.md 1.3).
     """
-    names = dict.fromkeys([public_name, "localhost", "127.0.0.1"])
-    return [pattern for name in names for pattern in (name, f"{name}:*")]
+    return [pattern for name in dict.fromkeys(names) for pattern in (name, f"{name}:*")]
 
 
-def allowed_origins(public_name: str, port: int) -> list[str]:
-    """Return the Origin headers that the server accepts; browsers send one with the UI's own POSTs."""
-    names = dict.fromkeys([public_name, "localhost", "127.0.0.1"])
-    return [f"http://{name}:{port}" for name in names] + [f"https://{public_name}"]
+def allowed_origins(names: Sequence[str], port: int) -> list[str]:
+    """Return the Origin headers that the server accepts; browsers send one with the UI's own POSTs.
+
+    The first of `names`, which users type, may stand for a proxy with TLS too.
+    """
+    return [f"http://{name}:{port}" for name in dict.fromkeys(names)] + [f"https://{names[0]}"]
 
 
 def environment_file(variables: Mapping[str, str]) -> str:

@@ -43,7 +43,9 @@ def deploy_base(settings: Settings, survey: HostSurvey) -> None:
     """Ensure packages, users, directories and our own programs."""
     host.packages(name="Install packages", names=_packages(settings, survey))
     artifacts = Directory(settings.tracking.artifacts_destination, "750", layout.TRACKING_USER, layout.TRACKING_USER)
-    directories = (*DIRECTORIES, artifacts) if "tracking" in settings.groups else DIRECTORIES
+    # A shared directory is somebody's mount: it is there, or the tracking role says so.
+    own_artifacts = "tracking" in settings.groups and not settings.tracking.artifacts_shared
+    directories = (*DIRECTORIES, artifacts) if own_artifacts else DIRECTORIES
     host.layout(name="Create users and directories", users=USERS, directories=directories)
     files.managed(name="Install the programs of MLflow Stack", files=[_program(program) for program in PROGRAMS])
 

@@ -42,8 +42,12 @@ def deploy_postgresql(settings: Settings, survey: HostSurvey) -> None:
         port=wanted.port,
         role=wanted.role,
         database=wanted.database,
-        password=secret_store.resolve(wanted.password, "postgresql_password") if wanted.client_networks else None,
+        password=_password(settings) if wanted.client_networks else None,
     )
+
+
+def _password(settings: Settings) -> str:
+    return secret_store.resolve(settings.postgresql.password, "postgresql_password", stack=settings.inventory.stack)
 
 
 def listen_addresses(settings: Settings) -> dict[str, str]:

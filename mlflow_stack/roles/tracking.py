@@ -10,7 +10,7 @@ from mlflow_stack.domain.environment import EnvironmentSpec, schema_revision
 from mlflow_stack.domain.files import ManagedFile
 from mlflow_stack.domain.survey import HostSurvey
 from mlflow_stack.domain.tracking import PASSFILE, allowed_hosts, allowed_origins, environment_file, pgpass
-from mlflow_stack.operations import files, mlflow, service
+from mlflow_stack.operations import artifacts, files, mlflow, service
 from mlflow_stack.roles.conda import mlflow_environment
 from mlflow_stack.settings import Settings
 from mlflow_stack.templates import render
@@ -22,19 +22,23 @@ ENVIRONMENT_FILE = f"{layout.CONFIG_DIR}/tracking.env"
 @deploy("Tracking")
 def deploy_tracking(settings: Settings, survey: HostSurvey) -> None:
     """Ensure that the tracking server runs on the present schema and really works."""
-    environment = mlflow_environment(settings)
+    environment, tracking = mlflow_environment(settings), settings.tracking
     credentials, configuration = _credentials(settings), _configuration(settings, survey, environment)
     files.managed(
         name="Write the database password for mlflow-tracking",
         files=credentials,
         absent=[] if credentials else [PASSFILE],
     )
+    if tracking.artifacts_shared:
+        store, first = tracking.artifacts_destination, settings.stack_hosts["tracking"][0]
+        artifacts.marked(name="Mark the shared artifact directory", directory=store, first=first)
+        artifacts.same_store(name="Compare the artifact directory with the first host's", directory=store, first=first)
     schema = mlflow.schema(
         name="Bring the database schema up to date",
         environment=environment.path,
         uri=settings.database_uri,
         target=schema_revision(environment.requirements) or "",
-        allow_upgrade=settings.tracking.upgrade_database,
+        allow_upgrade=tracking.upgrade_database,
         passfile=PASSFILE if credentials else "",
     )
     files.managed(name="Write the unit and configuration of mlflow-tracking", files=configuration)
@@ -46,7 +50,7 @@ def deploy_tracking(settings: Settings, survey: HostSurvey) -> None:
         # The marker is newer than the process when the environment had to be built again.
         watched=[f"{environment.path}/{layout.MARKER}"],
         check=f"{ready} {settings.tracking_uri} --artifacts",
-        timeout_s=settings.tracking.ready_timeout_s,
+        timeout_s=tracking.ready_timeout_s,
         after=[schema],
     )
 
@@ -62,7 +66,7 @@ def _configuration(settings: Settings, survey: HostSurvey, environment: Environm
 
 def variables(settings: Settings) -> dict[str, str]:
     """Return the whole configuration of the server, as the environment variables that `mlflow server` reads."""
-    tracking, name = settings.tracking, settings.tracking_public_name
+    tracking = settings.tracking
     return {
         "MLFLOW_BACKEND_STORE_URI": settings.database_uri,
         "MLFLOW_ARTIFACTS_DESTINATION": tracking.artifacts_destination,
@@ -70,8 +74,8 @@ def variables(settings: Settings) -> dict[str, str]:
         "MLFLOW_HOST": tracking.bind,
         "MLFLOW_PORT": str(tracking.port),
         "MLFLOW_WORKERS": str(tracking.workers),
-        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(allowed_hosts(name)),
-        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(allowed_origins(name, tracking.port)),
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(allowed_hosts(settings.tracking_names)),
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(allowed_origins(settings.tracking_names, tracking.port)),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "true" if tracking.job_execution else "false",
         # A model version may come from this server only, never from a path of the host (CVE-2025-11201).
         "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX": "^(mlflow-artifacts|models|runs):/.*$",
@@ -80,7 +84,7 @@ def variables(settings: Settings) -> dict[str, str]:
 
 
 def _credentials(settings: Settings) -> list[ManagedFile]:
-    if not settings.database_needs_password:
+    if settings.database_password is None:
         return []
-    password = secret_store.resolve(settings.postgresql.password, "postgresql_password")
+    password = secret_store.resolve(*settings.database_password, stack=settings.inventory.stack)
     return [ManagedFile(PASSFILE, pgpass(password), mode="600", is_secret=True)]

@@ -23,7 +23,7 @@ DEFAULTS = group_data(GROUP_DATA / "all.py")
 
 def entry(name: str = "mlflow1", groups: tuple[str, ...] = ROLES, address: str = "10.0.0.1", **data: Any) -> HostEntry:
     """Return a host with the default settings, changed by `data`."""
-    return HostEntry(name, address, groups, {**DEFAULTS, **data})
+    return HostEntry(name, address, groups, {**DEFAULTS, **data}, host_keys=frozenset(data))
 
 
 def settings(groups: tuple[str, ...] = ROLES, **data: Any) -> Settings:
