@@ -148,7 +148,7 @@ def _describe(detail: ErrorDetails) -> str:
     if detail["type"] == "model_type":
         message = f"expected a dictionary with the keys {', '.join(ModelSettings.model_fields)}"
     message = message[0].lower() + message[1:]
-    found = "" if str(path[0]) == "password" or repr(detail["input"]) in message else f"; found {detail['input']!r}"
+    found = "" if "password" in str(path[0]) or repr(detail["input"]) in message else f"; found {detail['input']!r}"
     return f"{name}: {message}{without_password(found)}"
 
 

@@ -35,11 +35,16 @@ def post(url: str, body: object, *, timeout: float = 30, **headers: str) -> Answ
     return _call(url, data, timeout, {"Content_Type": JSON, **headers})
 
 
-def _call(url: str, data: bytes | None, timeout: float, headers: dict[str, str]) -> Answer:
+def put(url: str, body: bytes, *, timeout: float = 30, **headers: str) -> Answer:
+    """PUT bytes."""
+    return _call(url, body, timeout, {"Content_Type": "application/octet-stream", **headers}, "PUT")
+
+
+def _call(url: str, data: bytes | None, timeout: float, headers: dict[str, str], method: str | None = None) -> Answer:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(urllib.request.Request(url, data, named), timeout=timeout) as answer:
+        with opener.open(urllib.request.Request(url, data, named, method=method), timeout=timeout) as answer:
             return Answer(answer.status, answer.read().decode(errors="replace"))
     except urllib.error.HTTPError as error:
         with error:

@@ -8,6 +8,12 @@ from pyinfra.api.exceptions import DeployError
 from mlflow_stack.inventory_check import HostEntry, check_inventory
 
 REMOTE: dict[str, Any] = {"postgresql_client_networks": ["10.0.0.0/24"]}
+# What several tracking servers of one stack need.
+SEVERAL: dict[str, Any] = {
+    "tracking_bind": "0.0.0.0",
+    "tracking_public_name": "mlflow.example.com",
+    "tracking_artifacts_shared": True,
+}
 MODEL = {"uri": "models:/diabetes@champion", "port": 5001}
 
 

@@ -187,6 +187,12 @@ from tests.unit.refusals import MODEL, one_problem, refusal
             id="uri-without-a-driver",
         ),
         pytest.param(
+            {"inventory_stack": "Team A"},
+            "inventory_stack: expected a short name of lower-case letters, digits, - and _, a letter first; found "
+            "'Team A'",
+            id="stack-name",
+        ),
+        pytest.param(
             {"production_tracking_uri": "mlflow.example.com:5000"},
             "production_tracking_uri: expected an address that starts with http:// or https://; found "
             "'mlflow.example.com:5000'",
@@ -250,17 +256,17 @@ def test_bad_model_is_refused(models: dict[str, Any], problem: str) -> None:
     [
         (
             "postgresql+psycopg2://u:hunter2@db:5432/mlflow",
-            "holds a password; leave it out of the URI and set postgresql_password to a reference; found "
+            "holds a password; leave it out of the URI and set tracking_database_password to a reference; found "
             "'postgresql+psycopg2://u:***@db:5432/mlflow'",
         ),
         (
             "postgresql+psycopg2://u:hunt/er2@db:5432/mlflow",
-            "holds a password; leave it out of the URI and set postgresql_password to a reference; found "
+            "holds a password; leave it out of the URI and set tracking_database_password to a reference; found "
             "'postgresql+psycopg2://u:***@db:5432/mlflow'",
         ),
         (
             "postgresql+psycopg2://u@db/mlflow?sslmode=require&password=hunter2",
-            "holds a password; leave it out of the URI and set postgresql_password to a reference; found "
+            "holds a password; leave it out of the URI and set tracking_database_password to a reference; found "
             "'postgresql+psycopg2://u@db/mlflow?sslmode=require&password=***'",
         ),
         (
@@ -284,3 +290,12 @@ def test_password_in_a_uri_is_refused_and_not_shown(uri: str, shown: str) -> Non
 )
 def test_literal_secret_is_refused_and_not_shown(password: object, problem: str) -> None:
     assert refusal(entry(postgresql_password=password)) == one_problem(f"postgresql_password: {problem}")
+
+
+@pytest.mark.parametrize("password", ["hunter2", "generated"])
+def test_password_of_a_database_of_others_can_only_be_referred_to(password: str) -> None:
+    data = {"tracking_database_uri": "postgresql+psycopg2://u@db/d", "tracking_database_password": password}
+
+    assert refusal(entry(**data)) == one_problem(
+        'tracking_database_password: expected a reference: "env:NAME", "file:PATH" or "cmd:COMMAND"'
+    )

@@ -1,8 +1,14 @@
 """What is wrong between settings, groups and hosts, and the whole message that it is refused with."""
 
-from mlflow_stack.inventory_check import HostEntry, check_inventory
+from typing import Any
+
+import pytest
+from pyinfra.api.exceptions import DeployError
+
+from mlflow_stack.inventory_check import HostEntry, check_inventory, misspelt_groups, partial_upgrades
+from mlflow_stack.settings import ROLES
 from tests.unit.defaults import DEFAULTS, entry
-from tests.unit.refusals import MODEL, REMOTE, one_problem, refusal
+from tests.unit.refusals import MODEL, REMOTE, SEVERAL, one_problem, refusal
 
 
 def test_port_that_is_claimed_twice_is_refused_with_both_claims() -> None:
@@ -56,13 +62,6 @@ def test_tracking_with_a_database_of_another_provider_is_accepted() -> None:
     assert list(hosts) == ["mlflow1"]
 
 
-def test_database_on_another_host_without_client_networks_is_refused() -> None:
-    assert refusal(entry("db", ("postgresql",)), entry("web", ("tracking",))) == (
-        "1 problem in the inventory and its settings; no host was changed\n"
-        "  web: the database is on another host, but postgresql_client_networks is empty; add this host's network"
-    )
-
-
 def test_production_without_a_tracking_server_is_refused() -> None:
     assert refusal(entry(groups=("production",), production_models={"diabetes": MODEL})) == one_problem(
         "production_models need a tracking server: add a group tracking, or set production_tracking_uri"
@@ -85,25 +84,6 @@ def test_tracking_server_that_another_host_can_not_reach_is_refused() -> None:
     )
 
 
-def test_setting_that_two_hosts_read_differently_is_refused() -> None:
-    networks = {"postgresql_client_networks": ["10.0.0.0/24"]}
-    model = {"production_models": {"diabetes": MODEL}}
-
-    message = refusal(
-        entry("db", ("postgresql",), postgresql_port=5433, **networks),
-        entry("web", ("tracking",), tracking_bind="10.0.0.1", tracking_port=5005),
-        entry("gpu", ("production",), **model),
-    )
-
-    assert message == (
-        "2 problems in the inventory and its settings; no host was changed\n"
-        "  web: postgresql_port differs from that of the host of the group postgresql: 5432 here, 5433 there; "
-        "set it in group_data/all.py\n"
-        "  gpu: tracking_port differs from that of the host of the group tracking: 5000 here, 5005 there; set it in "
-        "group_data/all.py"
-    )
-
-
 def test_other_hosts_use_the_name_that_the_tracking_server_answers_to() -> None:
     hosts = check_inventory(
         [
@@ -117,7 +97,7 @@ def test_other_hosts_use_the_name_that_the_tracking_server_answers_to() -> None:
 
 def test_settings_that_are_missing_altogether_are_one_problem() -> None:
     assert refusal(HostEntry("mlflow1", "10.0.0.1", ("tracking",), {})) == one_problem(
-        f"preflight_min_free_disk_mib and {len(DEFAULTS) - 1} more: required, but not set; run pyinfra in the "
+        f"inventory_stack and {len(DEFAULTS) - 1} more: required, but not set; run pyinfra in the "
         "directory that holds group_data/all.py"
     )
 
@@ -189,3 +169,83 @@ def test_addresses_that_users_name_win_over_those_of_the_inventory() -> None:
 
     assert hosts["web"].postgresql_host == "db.internal"
     assert hosts["db"].tracking_host == "mlflow.internal"
+
+
+def test_setting_that_two_groups_of_a_host_give_differently_is_refused() -> None:
+    groups = {"tracking": {"tracking_port": 5001, "tracking_workers": 2}, "team_a": {"tracking_port": 5002}}
+    host = HostEntry("a", "10.0.0.1", ROLES, {**DEFAULTS, "tracking_port": 5002}, group_data=groups)
+
+    assert refusal(host) == (
+        "1 problem in the inventory and its settings; no host was changed\n"
+        "  a: tracking_port is given differently by two groups of this host: 5001 in tracking, 5002 in team_a; give it "
+        "in one of them, or beside the host in the inventory"
+    )
+
+
+def test_setting_beside_the_host_decides_between_its_groups() -> None:
+    groups = {"tracking": {"tracking_port": 5001}, "team_a": {"tracking_port": 5002}}
+    data = {**DEFAULTS, "tracking_port": 5003}
+    host = HostEntry("a", "10.0.0.1", ROLES, data, group_data=groups, host_keys=frozenset({"tracking_port"}))
+
+    assert check_inventory([host])["a"].tracking.port == 5003
+
+
+def test_groups_may_give_the_same_value() -> None:
+    groups = {"tracking": {"tracking_port": 5001}, "team_a": {"tracking_port": 5001}}
+    host = HostEntry("a", "10.0.0.1", ROLES, {**DEFAULTS, "tracking_port": 5001}, group_data=groups)
+
+    assert list(check_inventory([host])) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("data", "groups", "problems"),
+    [
+        pytest.param(
+            {"prodution": {}},
+            ["production"],
+            [
+                "group_data/prodution.py is read for no host: there is no group 'prodution' in the inventory; did you "
+                "mean production?"
+            ],
+            id="role",
+        ),
+        pytest.param(
+            {"gpu_hots": {}, "gpu_hosts": {}},
+            ["production", "gpu_hosts"],
+            [
+                "group_data/gpu_hots.py is read for no host: there is no group 'gpu_hots' in the inventory; did you "
+                "mean gpu_hosts?"
+            ],
+            id="group-without-data",
+        ),
+        pytest.param({"team_alpha1": {"x": 1}, "team_alpha2": {"x": 1}}, ["team_alpha2"], [], id="other-inventory"),
+        pytest.param({"staging": {}, "tracking_eu": {}}, ["tracking"], [], id="far-from-all"),
+        pytest.param({"production": {}, "all": {}}, ["tracking"], [], id="role-without-hosts"),
+    ],
+)
+def test_misspelt_file_of_group_data_is_found(data: dict[str, Any], groups: list[str], problems: list[str]) -> None:
+    assert misspelt_groups(data, groups) == problems
+
+
+def test_problems_of_groups_stop_the_run_like_all_others() -> None:
+    with pytest.raises(DeployError) as refused:
+        check_inventory([entry()], group_problems=["group_data/prodution.py is read for no host"])
+
+    assert str(refused.value) == (
+        "1 problem in the inventory and its settings; no host was changed\n"
+        "  group_data/prodution.py is read for no host"
+    )
+
+
+def test_upgrade_of_a_database_under_servers_that_are_left_out_is_refused() -> None:
+    shared = {**SEVERAL, "tracking_upgrade_database": True}
+    hosts = check_inventory(
+        [entry("db", ("postgresql",)), entry("web1", ("tracking",), **shared), entry("web2", ("tracking",), **shared)]
+    )
+
+    assert partial_upgrades(hosts, {"db", "web1", "web2"}) == {}
+    assert partial_upgrades(hosts, {"db"}) == {}
+    assert partial_upgrades(hosts, {"db", "web1"}) == {
+        "tracking_upgrade_database lets this run upgrade the database under web2, which --limit leaves out; run "
+        "without --limit, or set it to False": ["web1"]
+    }

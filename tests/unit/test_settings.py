@@ -113,9 +113,15 @@ def test_database_on_the_same_host_is_reached_by_its_socket() -> None:
 def test_database_of_another_provider_is_used_as_it_is_given() -> None:
     uri = "postgresql+psycopg2://u@db.example.com:6432/d?sslmode=verify-full"
 
-    found = settings(tracking_database_uri=uri)
+    found = settings(tracking_database_uri=uri, tracking_database_password="env:DB")
 
-    assert (found.database_uri, found.database_needs_password) == (uri, True)
+    assert (found.database_uri, found.database_password) == (uri, ("env:DB", "tracking_database_password"))
+
+
+def test_database_of_another_provider_may_ask_for_no_password() -> None:
+    found = settings(tracking_database_uri="postgresql+psycopg2://u@db/d")
+
+    assert (found.database_password, found.database_needs_password) == (None, False)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +136,12 @@ def test_public_name_is_what_clients_use(bind: str, public_name: str, expected: 
     found = settings(tracking_bind=bind, tracking_public_name=public_name)
 
     assert found.tracking_public_name == expected
+
+
+def test_tracking_server_answers_to_the_address_that_it_listens_on_too() -> None:
+    found = settings(tracking_bind="10.0.0.1", tracking_public_name="mlflow.example.com")
+
+    assert found.tracking_names == ("mlflow.example.com", "localhost", "127.0.0.1", "10.0.0.1")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,10 @@ from tests.unit.defaults import settings
 
 EXPECTED = Path(__file__).resolve().parents[1] / "data/expected"
 ENVIRONMENT = "/opt/mlflow/envs/mlflow-0123456789ab"
-REMOTE = "postgresql+psycopg2://mlflow_user@db.example.com:5432/mlflow_db?sslmode=require"
+REMOTE = {
+    "tracking_database_uri": "postgresql+psycopg2://mlflow_user@db.example.com:5432/mlflow_db?sslmode=require",
+    "tracking_database_password": "env:MLFLOW_DB_PASSWORD",
+}
 
 
 def _tracking_unit(**data: Any) -> str:
@@ -31,7 +34,7 @@ def _tracking_unit(**data: Any) -> str:
 # By the file below tests/data/expected/.
 RENDERED: dict[str, Callable[[], str]] = {
     "local-database/etc/systemd/system/mlflow-tracking.service": _tracking_unit,
-    "remote-database/etc/systemd/system/mlflow-tracking.service": lambda: _tracking_unit(tracking_database_uri=REMOTE),
+    "remote-database/etc/systemd/system/mlflow-tracking.service": lambda: _tracking_unit(**REMOTE),
     "production/etc/systemd/system/mlflow-production.service": lambda: render(
         f"{layout.UNIT_DIR}/mlflow-production.service"
     ),
@@ -40,9 +43,7 @@ RENDERED: dict[str, Callable[[], str]] = {
     ),
     "local-database/etc/mlflow/tracking.env": lambda: environment_file(variables(settings())),
     "remote-database/etc/mlflow/tracking.env": lambda: environment_file(
-        variables(
-            settings(tracking_database_uri=REMOTE, tracking_bind="0.0.0.0", tracking_public_name="mlflow.example.com")
-        )
+        variables(settings(**REMOTE, tracking_bind="0.0.0.0", tracking_public_name="mlflow.example.com"))
     ),
 }
 
@@ -98,7 +99,7 @@ def test_template_without_a_value_is_refused() -> None:
 
 
 def test_unit_of_the_tracking_server_holds_no_password_and_no_uri() -> None:
-    unit = _tracking_unit(tracking_database_uri=REMOTE)
+    unit = _tracking_unit(**REMOTE)
 
     assert "postgresql+psycopg2" not in unit
     assert "ExecStartPre=+/usr/bin/install --mode=600 --owner=mlflow /etc/mlflow/credentials/pgpass " in unit

@@ -7,9 +7,11 @@ import pytest
 
 from mlflow_stack.domain.tracking import allowed_hosts, allowed_origins, as_tracking_user, environment_file, pgpass
 
+NAMES = ("mlflow.example.com", "localhost", "127.0.0.1")
 
-def test_allowed_hosts_are_the_public_name_and_loopback_with_and_without_a_port() -> None:
-    assert allowed_hosts("mlflow.example.com") == [
+
+def test_allowed_hosts_are_the_names_with_and_without_a_port() -> None:
+    assert allowed_hosts(NAMES) == [
         "mlflow.example.com",
         "mlflow.example.com:*",
         "localhost",
@@ -20,11 +22,16 @@ def test_allowed_hosts_are_the_public_name_and_loopback_with_and_without_a_port(
 
 
 def test_allowed_hosts_name_nothing_twice() -> None:
-    assert allowed_hosts("127.0.0.1") == ["127.0.0.1", "127.0.0.1:*", "localhost", "localhost:*"]
+    assert allowed_hosts(("127.0.0.1", "localhost", "127.0.0.1")) == [
+        "127.0.0.1",
+        "127.0.0.1:*",
+        "localhost",
+        "localhost:*",
+    ]
 
 
-def test_allowed_origins_are_those_of_the_public_name_and_loopback() -> None:
-    assert allowed_origins("mlflow.example.com", 5000) == [
+def test_allowed_origins_are_those_of_the_names_and_of_a_proxy_for_the_first() -> None:
+    assert allowed_origins(NAMES, 5000) == [
         "http://mlflow.example.com:5000",
         "http://localhost:5000",
         "http://127.0.0.1:5000",
