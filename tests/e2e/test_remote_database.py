@@ -24,10 +24,7 @@ class TwoHosts(Stack):
         self.database = database
         password = directory / "password"
         password.write_text(PASSWORD)
-        self.settings |= {
-            "postgresql_client_networks": [f"{host.address}/32"],
-            "postgresql_password": f"file:{password}",
-        }
+        self.settings["postgresql_password"] = f"file:{password}"
 
     def inventory(self, **overrides: object) -> Path:
         shared = {**settings(self.host.lab), **self.settings, **overrides}

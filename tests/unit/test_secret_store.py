@@ -29,6 +29,16 @@ def test_generated_secrets_of_two_settings_differ(tmp_path: Path) -> None:
     assert resolve("generated", "one", tmp_path) != resolve("generated", "two", tmp_path)
 
 
+def test_generated_secrets_of_two_stacks_differ(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+
+    team, other = (resolve("generated", NAME, store, stack=stack) for stack in ("team_a", ""))
+
+    assert team != other
+    assert (store / "team_a" / NAME).read_text() == f"{team}\n"
+    assert stat.S_IMODE((store / "team_a").stat().st_mode) == stat.S_IMODE(store.stat().st_mode) == 0o700
+
+
 def test_generated_secret_can_be_read_by_its_owner_alone(tmp_path: Path) -> None:
     store = tmp_path / "store"
 
