@@ -16,7 +16,7 @@ from typing import Any
 
 from lab import Host, Lab
 from mlflow_stack.domain import layout
-from mlflow_stack.facts import conda, files, mlflow, postgresql, service
+from mlflow_stack.facts import artifacts, conda, files, mlflow, postgresql, service
 from mlflow_stack.facts import host as host_facts
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -80,6 +80,7 @@ def facts(environment: str) -> list[tuple[Any, dict[str, Any]]]:
             },
         ),
         (service.EnabledInstances, {"umbrella": "mlflow-production"}),
+        (artifacts.ArtifactStore, {"directory": f"{layout.STATE_DIR}/artifacts"}),
     ]
 
 

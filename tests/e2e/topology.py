@@ -10,7 +10,7 @@ from lab import Host, Lab
 from lab.inventory import connection, settings
 from tests.e2e import web
 from tests.e2e.conftest import LAYER
-from tests.e2e.stack import EXAMPLE, Stack
+from tests.e2e.stack import EXAMPLE, Run, Stack
 
 BUILT = "built"
 
@@ -53,6 +53,9 @@ class Topology(Stack):
     def arrange(self, groups: Mapping[str, Sequence[str]], **data: Mapping[str, Any]) -> None:
         """Set the groups (names of hosts by group), and data by the name of a group or of a host."""
         self.groups, self.data = groups, data
+
+    def deploy(self, *options: str, **overrides: Any) -> Run:
+        return self._finish(self.start("-y", "--json", *options, **overrides))
 
     def inventory(self, second: dict[str, Any] | None = None, **overrides: Any) -> Path:
         """Write the inventory and its group_data/; `overrides` become data of all hosts."""

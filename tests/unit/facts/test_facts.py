@@ -14,6 +14,8 @@ from pyinfra.api.facts import FactBase
 
 import mlflow_stack
 from mlflow_stack.domain import layout
+from mlflow_stack.domain.artifacts import StoreState
+from mlflow_stack.facts.artifacts import ArtifactStore
 from mlflow_stack.facts.batch import Batch
 from mlflow_stack.facts.conda import Conda, CondaState, Environment, EnvironmentList, Environments, EnvironmentState
 from mlflow_stack.facts.files import FileStates, FileTexts
@@ -226,3 +228,10 @@ def test_service_is_absent_then_running_as_it_was_proved() -> None:
 def test_instances_of_the_umbrella_are_listed() -> None:
     assert set(read(EnabledInstances, "fresh")) == set()
     assert set(read(EnabledInstances, "deployed")) == {"diabetes"}
+
+
+def test_artifact_store_is_absent_then_the_servers_own() -> None:
+    deployed = read(ArtifactStore, "deployed")
+
+    assert read(ArtifactStore, "fresh") == StoreState()
+    assert (deployed.uid, deployed.writable, deployed.mark) == (deployed.owner, True, "")
