@@ -74,13 +74,14 @@ def host(name: str, *, survey: list[str] = FRESH, answers: Answers | None = None
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Planner:
     """Plan a deploy; groups are lists of hosts, `_directory` is where pyinfra runs.
 
-    `_run`: no plan but a run, as with -y. `_json`: the plan goes to a file and not to people. `_reviewed`: a plan
-    document that the run has to follow.
+    `_group_data`: what files of group_data/ beside the inventory hold, by their name. `_run`: no plan but a run, as
+    with -y. `_json`: the plan goes to a file and not to people. `_reviewed`: a plan document that the run has to follow.
     """
 
     def run(
         *,
         _directory: Path = REPOSITORY,
+        _group_data: Mapping[str, str] | None = None,
         _run: bool = False,
         _json: bool = False,
         _reviewed: Any = None,
@@ -88,6 +89,9 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Planner:
     ) -> Plan:
         directory = tmp_path_factory.mktemp("plan")
         inventory, written, reviewed = (directory / name for name in ("inventory.py", "plan.json", "reviewed.json"))
+        for name, text in (_group_data or {}).items():
+            (directory / "group_data").mkdir(exist_ok=True)
+            (directory / "group_data" / name).write_text(text)
         inventory.write_text("".join(f"{group} = {hosts!r}\n" for group, hosts in groups.items()))
         variables = {"NO_COLOR": "1", "DB_PASSWORD": "hunter2", "PYTHONPATH": str(REPOSITORY)}
         if _json:

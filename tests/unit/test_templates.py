@@ -14,6 +14,7 @@ import pytest
 from jinja2 import UndefinedError
 
 from mlflow_stack.domain import layout
+from mlflow_stack.domain.artifacts import MARK
 from mlflow_stack.domain.tracking import environment_file
 from mlflow_stack.roles.tracking import variables
 from mlflow_stack.templates import render
@@ -110,3 +111,10 @@ if __name__ == "__main__":
     for file, text in RENDERED.items():
         (EXPECTED / file).parent.mkdir(parents=True, exist_ok=True)
         (EXPECTED / file).write_text(text())
+
+
+def test_unit_on_a_shared_store_waits_for_the_mount_and_starts_only_where_the_mark_is() -> None:
+    unit = _tracking_unit(tracking_artifacts_shared=True, tracking_artifacts_destination="/srv/mlflow-artifacts")
+
+    assert "\nRequiresMountsFor=/srv/mlflow-artifacts\n" in unit
+    assert f"\nExecStartPre=/usr/bin/test -e /srv/mlflow-artifacts/{MARK}\n" in unit
