@@ -1,0 +1,96 @@
+"""Operations that look at another host: the store that two hosts share, and the gate between hosts."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from pyinfra.api.command import StringCommand
+from pyinfra.api.config import Config
+from pyinfra.api.connect import connect_all
+from pyinfra.api.exceptions import OperationError
+from pyinfra.api.inventory import Inventory
+from pyinfra.api.state import State
+from pyinfra.context import ctx_host, ctx_state
+
+from mlflow_stack.operations import artifacts, gate
+
+STORE = "/srv/mlflow-artifacts"
+FIRST, SECOND = "@fake/web1", "@fake/web2"
+MARKED = ["uid=998", "owner=998", "writable=yes", "mark=one"]
+UNMARKED = [*MARKED[:-1], "mark="]
+
+
+def hosts(**answers: list[str]) -> State:
+    """Return two connected hosts that answer with the state of their store."""
+    names = [
+        (f"@fake/{name}", {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": {"echo mark=": lines}})
+        for name, lines in answers.items()
+    ]
+    state = State(Inventory((names, {})), Config())  # type: ignore[no-untyped-call]
+    state.print_noop_info = True
+    connect_all(state)
+    return state
+
+
+def on_second(state: State, operation: Any, **arguments: Any) -> list[StringCommand]:
+    with ctx_state.use(state), ctx_host.use(state.inventory.get_host(SECOND)):
+        return list(operation._inner(**arguments))
+
+
+@pytest.mark.parametrize("is_run", [False, True])
+def test_store_without_the_first_hosts_mark_is_refused(is_run: bool) -> None:
+    state = hosts(web1=MARKED, web2=UNMARKED)
+    state.is_executing = is_run
+    problem = (
+        f"{STORE} is not the store that {FIRST} has: the mark .mlflow-stack-store that it made there is missing here; "
+        "mount the same network file system on both"
+    )
+
+    try:
+        said = [
+            command.get_raw_value() for command in on_second(state, artifacts.same_store, directory=STORE, first=FIRST)
+        ]
+    except OperationError as refusal:
+        said = [str(refusal)]
+
+    assert said == [f"printf '%s\\n' '{problem}' >&2; exit 1" if is_run else problem]
+
+
+@pytest.mark.parametrize("theirs", [MARKED, UNMARKED])
+def test_store_that_is_the_first_hosts_is_accepted(theirs: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "pyinfra")
+
+    commands = on_second(hosts(web1=theirs, web2=theirs), artifacts.same_store, directory=STORE, first=FIRST)
+
+    assert commands == []
+    assert f"noop: {STORE} is the store of {FIRST}" in caplog.text
+
+
+def test_marked_store_is_used_while_the_first_host_is_away() -> None:
+    state = hosts(web1=UNMARKED, web2=MARKED)
+    state.failed_hosts.add(state.inventory.get_host(FIRST))
+
+    assert on_second(state, artifacts.same_store, directory=STORE, first=FIRST) == []
+
+
+def test_gate_stays_shut_when_every_host_that_is_needed_has_failed() -> None:
+    state = hosts(web1=MARKED, web2=MARKED)
+    state.is_executing = True
+    state.failed_hosts.add(state.inventory.get_host(FIRST))
+
+    commands = on_second(state, gate.passed, hosts=[FIRST], role="the database")
+
+    assert [command.get_raw_value() for command in commands] == [
+        f"printf '%s\\n' 'the database is on {FIRST}, where this run failed; nothing that needs it was done here. Put "
+        "right what it says there, then deploy again' >&2; exit 1"
+    ]
+
+
+def test_gate_opens_when_one_of_the_hosts_that_are_needed_is_left() -> None:
+    state = hosts(web1=MARKED, web2=MARKED)
+    state.is_executing = True
+    state.failed_hosts.add(state.inventory.get_host(FIRST))
+
+    assert on_second(state, gate.passed, hosts=[FIRST, SECOND], role="the tracking server") == []
