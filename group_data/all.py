@@ -23,6 +23,10 @@ preflight_min_free_disk_mib = 5000
 # Physical memory in MiB. One tracking worker, one model and PostgreSQL use about 1100 MiB together.
 preflight_min_memory_mib = 1800
 
+# Name under which an earlier inventory deployed to this machine. Set it beside a host that you gave another name;
+# without it a machine that was deployed under another name is refused: addresses may have been mixed up.
+preflight_former_name = ""
+
 # --- conda: Miniconda and the Python environments ----------------------------------------------------------------
 
 # Directory of the Miniconda installation. It must not exist, or have been made by MLflow Stack.

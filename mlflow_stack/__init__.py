@@ -8,7 +8,10 @@ Layers, each of which imports only from those below it (tests/unit/test_layers.p
     roles/              one @deploy per role: what ends up on a host
     inventory_check.py  the settings of all hosts, checked before any is touched; the only reader of host.data
     stacks.py           which hosts belong together, what each takes from the others, and what contradicts
-    running.py          how a run names itself on the hosts, and what it says about one that it can't reach
+    running.py          a run as such: how it names itself on the hosts, goes on when one fails, and ends
+    inventory_errors.py what is wrong with an inventory that can't be read, or names no host
+    report.py           what a failed run says last: a line for each host that failed
+    session.py          one session with each host for the whole run: the lock, and whether the host is still there
     operations/         one resource each, idempotent: validate, read one fact, compare, yield commands
     look.py             the one look at a host, before anything is changed, that its operations decide by
     facts/              one fact reads one whole subsystem in one round trip, and is never wrong on a fresh host

@@ -1,51 +1,76 @@
-"""A run as such: its name on the hosts, hosts that it can't reach, and questions that nobody can answer."""
+"""A run as such: its name on the hosts, how it goes on when one of them fails, and what it says at its end."""
 
 from __future__ import annotations
 
+import atexit
 import getpass
 import logging
 import os
+import select
 import socket
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 from pyinfra import logger
+from pyinfra.api.state import State
+from pyinfra.context import ctx_state
 
 from mlflow_stack.domain.survey import RUN_VARIABLE
+from mlflow_stack.inventory_errors import check_hosts, explain_errors
+from mlflow_stack.report import Report, advice
 
-# What to do about the messages of pyinfra 3.10 (pyinfra/connectors/ssh.py), by a part of each.
-_ADVICE = {
-    "Could not connect (": "check that the host is up, that ssh_hostname and ssh_port are its own, and the firewalls",
-    "Could not resolve hostname (": "check the name, or set ssh_hostname to the host's address",
-    "Authentication error (": "check ssh_user and ssh_key; the key's public part goes into its ~/.ssh/authorized_keys",
-    "SSH host key error (": "find out why before you go on; only if the host was made anew, remove its old key from "
-    "ssh_known_hosts_file",
-}
+RUN = f"{getpass.getuser()}@{socket.gethostname()}:{os.getpid()}"
+
 _NOBODY = "pyinfra asks, and there is no terminal to answer from; run with --dry to see the changes or -y to make them"
-
-_wants_plan = False
-
-
-def wants_plan() -> bool:
-    """Return whether somebody is to read the plan: under --dry, and without -y, when pyinfra asks for leave."""
-    return _wants_plan
+_options: dict[str, Any] = {}
 
 
 def prepare_run() -> dict[str, str]:
     """Prepare this run of pyinfra; return the environment of its commands, which marks them (see RUN_VARIABLE)."""
-    global _wants_plan  # noqa: PLW0603  # config.py is read once in a run
-    options = click.get_current_context().params
-    _wants_plan = options["dry"] or not options["yes"]
-    inventory = str(options["inventory"])
+    logger.addFilter(ConnectAdvice())
+    _options.update(click.get_current_context().params)
+    inventory = str(_options["inventory"])
     if inventory.endswith(".py") and not Path(inventory).exists():
         # pyinfra takes it for the name of a host, finds none, and ends well.
         sys.exit(f"{inventory}: no such file; expected an inventory (docs/how-to/use-your-own-servers.md)")
-    logger.addFilter(ConnectAdvice())
-    if sys.stdin is None or not sys.stdin.isatty():
-        sys.stdin = Unattended(sys.stdin)  # all that input() wants
-    return {RUN_VARIABLE: f"{getpass.getuser()}@{socket.gethostname()}:{os.getpid()}"}
+    sys.stdin = Answers(sys.stdin)  # all that input() wants
+    state = ctx_state.get()  # type: ignore[no-untyped-call]  # pyinfra's own
+    explain_errors(state)
+    _follow(state)
+    return {RUN_VARIABLE: RUN}
+
+
+def wants_plan() -> bool:
+    """Return whether somebody is to read the plan: under --dry, and without -y, when pyinfra asks for leave."""
+    return bool(_options.get("dry") or not _options.get("yes", True))
+
+
+def is_dry() -> bool:
+    """Return whether this run only shows what it would change. (For pyinfra, --json without -y is that, too.)"""
+    return bool(_options.get("dry") or (_options.get("json_output") and not _options.get("yes")))
+
+
+def _follow(state: State) -> None:
+    """Let a run go on without the hosts that fail, and say at its very end which they were.
+
+    pyinfra 3.10 stops all hosts when one fails, unless it was given -y. It also begins its state, where callbacks are
+    added, only after it has read config.py: hence the detour.
+    """
+    report = Report()
+    begin = state.init
+
+    def init(*arguments: Any, **options: Any) -> None:
+        begin(*arguments, **options)
+        report.state = state
+        state.add_callback_handler(report)  # type: ignore[no-untyped-call]
+        if _options.get("fail_percent") is None:
+            state.config.FAIL_PERCENT = None  # its default
+        check_hosts(state)
+
+    state.init = init  # type: ignore[method-assign]
+    atexit.register(report.print)
 
 
 class ConnectAdvice(logging.Filter):
@@ -53,21 +78,25 @@ class ConnectAdvice(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        for part, advice in _ADVICE.items():
-            if record.levelno >= logging.ERROR and part in message:
-                record.msg, record.args = f"{message}; {advice}", ()
+        found = advice(message) if record.levelno >= logging.ERROR else ""
+        if found and not message.endswith(found):
+            record.msg, record.args = f"{message}; {found}", ()
         return True
 
 
-class Unattended:
-    """Standard input of a run that nobody watches: its end ends the run with a sentence instead of a traceback."""
+class Answers:
+    """Standard input of a run: waits for a line without keeping the hosts waiting; no line is the end of the run."""
 
     def __init__(self, stdin: TextIO | None) -> None:
         self.stdin = stdin
 
     def readline(self) -> str:
         """Return the next line; exit with status 1 when there is none."""
-        line = self.stdin.readline() if self.stdin else ""
+        line = ""
+        if self.stdin:
+            # pyinfra's own wait stops all that goes on beside it, and the hosts would take the run for dead.
+            select.select([self.stdin], [], [])
+            line = self.stdin.readline()
         if not line:
             sys.exit(f"\n    {_NOBODY}")
         return line

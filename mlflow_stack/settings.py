@@ -53,6 +53,7 @@ class InventorySettings(RoleSettings):
 class PreflightSettings(RoleSettings):
     min_free_disk_mib: Positive
     min_memory_mib: Positive
+    former_name: str
 
 
 class CondaSettings(RoleSettings):

@@ -5,6 +5,8 @@ ENVS_DIR = f"{OPT_DIR}/envs"
 CACHE_DIR = f"{OPT_DIR}/cache"
 LIBEXEC_DIR = f"{OPT_DIR}/libexec"
 CONFIG_DIR = "/etc/mlflow"
+# The name that the inventory gives this machine.
+HOST_FILE = f"{CONFIG_DIR}/host"
 CREDENTIALS_DIR = f"{CONFIG_DIR}/credentials"
 STATE_DIR = "/var/lib/mlflow"
 MODELS_DIR = "/var/lib/mlflow-models"

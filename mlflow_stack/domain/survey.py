@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mlflow_stack import platforms
 from mlflow_stack.domain import layout
+from mlflow_stack.domain.lock import SURVEY_LOCK, Holder, parse_holder
 
 # Marks every process of a run on a host, with who runs it (running.py). A run whose pyinfra was killed leaves its last
 # command running: sshd does not end what it started. The next run has to wait for that, or both write the same files.
@@ -46,8 +47,10 @@ $root grep -lsz '^MLFLOW_STACK_RUN=' /proc/[0-9]*/environ | while IFS=/ read -r 
   [ "${run:-$MLFLOW_STACK_RUN}" = "$MLFLOW_STACK_RUN" ] ||
     echo "other_run=$run $pid $(tr '\0' ' ' < "/proc/$pid/cmdline")"
 done
+echo "name=$($root cat HOST_FILE 2>/dev/null)"
+SURVEY_LOCK
 true
-"""
+""".replace("HOST_FILE", layout.HOST_FILE).replace("SURVEY_LOCK", SURVEY_LOCK.strip())
 
 _LISTEN = re.compile(
     r"(?P<unit>\S+)\s+\S+\s+\d+\s+\d+\s+(?P<address>\S+):(?P<port>\d+)\s+\S+(?:\s+users:\(\((?P<users>.*)\)\))?"
@@ -75,7 +78,11 @@ class OtherRun:
 
 @dataclass(frozen=True)
 class HostSurvey:
-    """What a host is. `sudo` is the refusal of sudo, empty when root can be had."""
+    """What a host is.
+
+    `sudo` is the refusal of sudo, empty when root can be had; `holder` another run that has the host's lock; `name`
+    what the inventory of the last deploy called the host.
+    """
 
     user: str = ""
     sudo: str = ""
@@ -93,6 +100,8 @@ class HostSurvey:
     foreign_units: tuple[str, ...] = ()
     accounts: Mapping[str, str] | None = None
     other_runs: tuple[OtherRun, ...] = ()
+    holder: Holder | None = None
+    name: str = ""
 
     @property
     def platform(self) -> platforms.Platform:
@@ -129,6 +138,8 @@ def parse_survey(lines: Sequence[str]) -> HostSurvey:
         foreign_units=tuple(values.get("foreign_unit", [])),
         accounts={entry.split(":")[0]: entry for entry in values.get("passwd", [])},
         other_runs=tuple(map(_parse_other_run, values.get("other_run", []))),
+        holder=parse_holder(first("lock")),
+        name=first("name"),
     )
 
 
@@ -148,13 +159,18 @@ def _parse_listener(line: str) -> Listener | None:
 
 @dataclass(frozen=True)
 class Needs:
-    """What the roles of a host need: minimum memory and disk in MiB, the ports with the settings that claim them."""
+    """What the roles of a host need: minimum memory and disk in MiB, the ports with the settings that claim them.
+
+    `name` is what the inventory calls the host, `former_name` what an earlier one called it.
+    """
 
     min_memory_mib: int
     min_free_disk_mib: int
     ports: Mapping[int, Sequence[str]]
     installer_architectures: Sequence[str]
     is_database_host: bool
+    name: str = ""
+    former_name: str = ""
 
 
 # Units that may hold a port already, by the setting that claims it.
@@ -165,6 +181,8 @@ DEPLOYED_DISK_SHARE = 5
 
 def obstacles(survey: HostSurvey, needs: Needs) -> list[str]:
     """Return, a sentence each, what has to be put right before this host can be deployed to."""
+    if survey.holder:
+        return [f"{survey.holder}; wait until it has ended, or end it there"]
     if survey.sudo:
         return [
             f"user {survey.user!r} can't become root without a password (sudo: {survey.sudo.removeprefix('sudo: ')}); "
@@ -175,6 +193,7 @@ def obstacles(survey: HostSurvey, needs: Needs) -> list[str]:
         return [f"{found} is not supported; expected {platforms.supported()}"]
     return [
         *_other_run_obstacles(survey),
+        *_name_obstacles(survey, needs),
         *_machine_obstacles(survey, needs),
         *_port_obstacles(survey, needs),
         *_foreign_obstacles(survey, needs),
@@ -185,6 +204,28 @@ def _other_run_obstacles(survey: HostSurvey) -> list[str]:
     return [
         f"another run ({first.run}) is still at work: {first.command[:160]} (pid {first.pid}); wait until it has ended"
         for first in survey.other_runs[:1]
+    ]
+
+
+def _name_obstacles(survey: HostSurvey, needs: Needs) -> list[str]:
+    if survey.name in ("", needs.name, needs.former_name):
+        return []
+    return [
+        f"this machine was deployed as {survey.name!r}, and the inventory calls it {needs.name!r}; correct the address "
+        f"if it is another machine's, or set preflight_former_name = {survey.name!r} for this host if it was renamed"
+    ]
+
+
+def one_machine_twice(surveys: Mapping[str, HostSurvey]) -> list[str]:
+    """Return, a sentence each, which names of an inventory stand for one machine."""
+    names: dict[str, list[str]] = {}
+    for name, survey in surveys.items():
+        names.setdefault(survey.machine_id, []).append(name)
+    return [
+        f"{' and '.join(same)}: one machine, by its /etc/machine-id {machine_id}; list it once, or, if one is a "
+        "copy of the other, give it an id of its own: rm /etc/machine-id; systemd-machine-id-setup"
+        for machine_id, same in names.items()
+        if machine_id and len(same) > 1
     ]
 
 

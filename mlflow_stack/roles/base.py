@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import resources
 
 from pyinfra.api.deploy import deploy
+from pyinfra.context import host as this_host
 
 from mlflow_stack.domain import layout
 from mlflow_stack.domain.files import ManagedFile
@@ -47,7 +48,10 @@ def deploy_base(settings: Settings, survey: HostSurvey) -> None:
     own_artifacts = "tracking" in settings.groups and not settings.tracking.artifacts_shared
     directories = (*DIRECTORIES, artifacts) if own_artifacts else DIRECTORIES
     host.layout(name="Create users and directories", users=USERS, directories=directories)
-    files.managed(name="Install the programs of MLflow Stack", files=[_program(program) for program in PROGRAMS])
+    name = ManagedFile(layout.HOST_FILE, f"{this_host.name}\n")
+    files.managed(
+        name="Install the programs of MLflow Stack", files=[*(_program(program) for program in PROGRAMS), name]
+    )
 
 
 def _packages(settings: Settings, survey: HostSurvey) -> list[str]:

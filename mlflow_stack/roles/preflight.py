@@ -6,14 +6,17 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from gevent import GreenletExit  # type: ignore[import-untyped]
 from pyinfra import logger
-from pyinfra.api.exceptions import DeployError
+from pyinfra.api.exceptions import DeployError, PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from mlflow_stack.domain.survey import HostSurvey, Needs, obstacles
+from mlflow_stack.domain.survey import HostSurvey, Needs, obstacles, one_machine_twice
 from mlflow_stack.facts.host import Survey
 from mlflow_stack.inventory_check import load
+from mlflow_stack.running import RUN, is_dry
+from mlflow_stack.session import begin
 from mlflow_stack.settings import Settings
 
 # How long a command of another run is waited for, and how often it is looked for. The longest is the installation of
@@ -22,33 +25,41 @@ OTHER_RUN_TIMEOUT_S = 300
 OTHER_RUN_PAUSE_S = 5
 
 _lock = threading.Lock()
-_surveys: dict[int, dict[str, HostSurvey] | DeployError] = {}
+_surveys: dict[int, dict[Host, HostSurvey] | PyinfraError] = {}
 
 
 def preflight(host: Host) -> HostSurvey:
-    """Return the survey of a host; the first call surveys all hosts at once.
+    """Return the survey of a host; the first call locks and surveys all hosts at once.
 
     Raises DeployError that lists everything that stands in the way on any host: distribution, systemd, memory, disk,
-    ports and who holds them, foreign PostgreSQL or MLflow, sudo.
+    ports and who holds them, foreign PostgreSQL or MLflow, sudo, another run.
+    A host that is lost meanwhile ends its own deploy.py here, the others go on.
     """
     state = host.state
     with _lock:  # pyinfra loads deploy.py for all hosts at once
         if id(state) not in _surveys:
             _surveys[id(state)] = _survey_all(state)
         surveys = _surveys[id(state)]
-    if isinstance(surveys, DeployError):
+    if isinstance(surveys, PyinfraError):
         raise surveys
-    return surveys[host.name]
+    if host not in state.active_hosts:
+        raise GreenletExit  # pyinfra loads deploy.py for each host in a greenlet, and goes on with the others
+    return surveys[host]
 
 
-def _survey_all(state: State) -> dict[str, HostSurvey] | DeployError:
+def _survey_all(state: State) -> dict[Host, HostSurvey] | PyinfraError:
     """Return the surveys, or the refusal: kept like them, or each host that waits here would survey all again."""
     # Not pyinfra's get_facts: it would wait for a place in the pool that this very call occupies.
     active = state.inventory.get_active_hosts()
     hosts = [host for host in state.inventory if host in active]
-    with ThreadPoolExecutor(max_workers=len(hosts)) as executor:
-        surveys = dict(zip((host.name for host in hosts), executor.map(_survey, hosts), strict=True))
-    problems = [f"  {host.name}: {problem}" for host in hosts for problem in _obstacles(host, surveys[host.name])]
+    try:
+        with ThreadPoolExecutor(max_workers=len(hosts)) as executor:
+            surveys = dict(zip(hosts, executor.map(_survey, hosts), strict=True))
+    except PyinfraError as error:  # no host is left
+        return error
+    surveys = {host: survey for host, survey in surveys.items() if host in state.active_hosts}
+    problems = [f"  {host.name}: {problem}" for host in surveys for problem in _obstacles(host, surveys[host])]
+    problems += [f"  {problem}" for problem in one_machine_twice({host.name: surveys[host] for host in surveys})]
     if problems:
         count = "1 obstacle" if len(problems) == 1 else f"{len(problems)} obstacles"
         return DeployError("\n".join([f"{count} on the hosts; no host was changed", *problems]))
@@ -56,12 +67,15 @@ def _survey_all(state: State) -> dict[str, HostSurvey] | DeployError:
 
 
 def _survey(host: Host) -> HostSurvey:
-    """Survey a host; a command that a killed run left there gets the time to end."""
+    """Survey a host, in a session with it; a command that a killed run left there gets the time to end."""
+    holder = begin(host, RUN, lock=not is_dry())
+    if holder and holder.run != RUN:  # ours when the inventory has one machine under two names
+        return HostSurvey(holder=holder)
     end = time.monotonic() + OTHER_RUN_TIMEOUT_S
     while True:
         # Without sudo: the survey asks for it itself, to be able to say what is wrong with it.
         survey = host.get_fact(Survey, _sudo=False)
-        if not survey.other_runs or time.monotonic() > end:
+        if survey.holder or not survey.other_runs or time.monotonic() > end:
             return survey
         logger.info(f"{host.print_prefix}Waiting for another run ({survey.other_runs[0].run}) to end its command")
         time.sleep(OTHER_RUN_PAUSE_S)
@@ -71,14 +85,16 @@ def _obstacles(host: Host, survey: HostSurvey) -> list[str]:
     settings = load(host)
     if survey.user not in ("", "root") and not (host.data.get("_sudo") or host.state.config.SUDO):
         return [f'pyinfra is user {survey.user!r} there and not root; add "_sudo": True to the host in the inventory']
-    return obstacles(survey, _needs(settings))
+    return obstacles(survey, _needs(host.name, settings))
 
 
-def _needs(settings: Settings) -> Needs:
+def _needs(name: str, settings: Settings) -> Needs:
     return Needs(
         min_memory_mib=settings.preflight.min_memory_mib,
         min_free_disk_mib=settings.preflight.min_free_disk_mib,
         ports=settings.ports(),
         installer_architectures=tuple(settings.conda.installer_sha256),
         is_database_host="postgresql" in settings.groups,
+        name=name,
+        former_name=settings.preflight.former_name,
     )

@@ -76,6 +76,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Planner:
 
     `_group_data`: what files of group_data/ beside the inventory hold, by their name. `_run`: no plan but a run, as
     with -y. `_json`: the plan goes to a file and not to people. `_reviewed`: a plan document that the run has to follow.
+    `_limit`: pyinfra's --limit.
     """
 
     def run(
@@ -85,6 +86,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Planner:
         _run: bool = False,
         _json: bool = False,
         _reviewed: Any = None,
+        _limit: str = "*",
         **groups: list[Any],
     ) -> Plan:
         directory = tmp_path_factory.mktemp("plan")
@@ -100,6 +102,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Planner:
             reviewed.write_text(json.dumps(_reviewed))
             variables[REVIEWED_VARIABLE] = str(reviewed)
         arguments = [str(inventory), str(REPOSITORY / "deploy.py"), "-y" if _run else "--dry", "--json", "--debug"]
+        arguments += ["--limit", _limit]
         done = subprocess.run(
             [sys.executable, "-m", "pyinfra", *arguments],
             cwd=_directory,

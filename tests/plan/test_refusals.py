@@ -1,5 +1,6 @@
 """What stops a run before any host is changed: bad settings before any command, obstacles after the survey alone."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -190,3 +191,83 @@ def test_refusals_of_operations_on_several_hosts_are_in_one_message(plan: Planne
         "… OWNER TO" in message(found)
     )
     assert (found.operations, found.text) == ([], "")
+
+
+class Code(list[Any]):
+    """Python for an inventory, in place of a list of hosts."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("[1 / 0]", "ZeroDivisionError: division by zero"),
+        ("[", "SyntaxError: '[' was never closed"),
+        ("__import__('nothing')", "ModuleNotFoundError: No module named 'nothing'"),
+    ],
+)
+def test_inventory_that_raises_stops_the_run_with_file_line_and_error(plan: Planner, code: str, error: str) -> None:
+    found = plan(tracking=[], postgresql=Code(code))
+
+    assert found.status == 1
+    assert re.search(rf"inventory\.py, line 2: {re.escape(error)}; put that right; no host was changed", message(found))
+    assert "Traceback" not in found.output
+    assert found.commands == {}
+
+
+def test_inventory_without_hosts_is_no_success(plan: Planner) -> None:
+    found = plan(_limit="nobody", **everywhere(host("a"), host("b")))
+
+    assert found.status == 1
+    assert "no host to deploy to; check the inventory and --limit; its hosts: @fake/a, @fake/b" in message(found)
+    assert found.commands == {}
+
+
+def test_host_that_another_run_works_on_stops_a_plan(plan: Planner) -> None:
+    found = plan(**everywhere(host("a", survey=[*FRESH, "lock=ada@laptop:41 125"]), host("b")))
+
+    assert found.status == 1
+    assert (
+        "1 obstacle on the hosts; no host was changed @fake/a: another run (ada@laptop:41) has been at work here for "
+        "2 min 5 s; wait until it has ended, or end it there" in message(found)
+    )
+    assert surveyed_only(found)
+
+
+def test_hosts_that_swapped_addresses_stop_the_run(plan: Planner) -> None:
+    found = plan(**everywhere(host("a", survey=[*FRESH, "name=@fake/b"]), host("b", survey=[*FRESH, "name=@fake/a"])))
+
+    assert found.status == 1
+    assert (
+        "2 obstacles on the hosts; no host was changed "
+        "@fake/a: this machine was deployed as '@fake/b', and the inventory calls it '@fake/a'; correct the address if "
+        "it is another machine's, or set preflight_former_name = '@fake/b' for this host if it was renamed "
+        "@fake/b: this machine was deployed as '@fake/a', and the inventory calls it '@fake/b'; correct the address if "
+        "it is another machine's, or set preflight_former_name = '@fake/a' for this host if it was renamed"
+        in message(found)
+    )
+    assert surveyed_only(found)
+
+
+def test_host_that_was_renamed_is_taken_under_its_new_name(plan: Planner) -> None:
+    found = plan(**everywhere(host("b", survey=[*FRESH, "name=a"], preflight_former_name="a")))
+
+    assert found.status == 0, found.output
+
+
+def test_one_machine_under_two_names_stops_the_run(plan: Planner) -> None:
+    machine = [*[line for line in FRESH if not line.startswith("machine_id=")], "machine_id=1f"]
+
+    found = plan(**everywhere(host("a", survey=machine), host("b", survey=machine)))
+
+    assert found.status == 1
+    assert (
+        "1 obstacle on the hosts; no host was changed @fake/a and @fake/b: one machine, by its /etc/machine-id 1f; "
+        "list it once, or, if one is a copy of the other, give it an id of its own" in message(found)
+    )
+    assert surveyed_only(found)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from io import StringIO
+from pathlib import Path
 
 import pytest
 
-from mlflow_stack.running import ConnectAdvice, Unattended
+from mlflow_stack.running import Answers, ConnectAdvice
 
 
 def line(message: str, level: int) -> str:
@@ -27,12 +27,14 @@ def test_other_lines_are_left_alone() -> None:
     assert line("[db1] psql: 100% done", logging.ERROR) == "[db1] psql: 100% done"
 
 
-def test_question_that_nobody_can_answer_ends_the_run_with_what_to_do() -> None:
-    answers = Unattended(StringIO("yes\n"))
+def test_question_that_nobody_can_answer_ends_the_run_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "answers").write_text("yes\n")
+    with (tmp_path / "answers").open() as stdin:
+        answers = Answers(stdin)
 
-    assert answers.readline() == "yes\n"
-    with pytest.raises(SystemExit) as end:
-        answers.readline()
+        assert answers.readline() == "yes\n"
+        with pytest.raises(SystemExit) as end:
+            answers.readline()
 
     assert end.value.code == (
         "\n    pyinfra asks, and there is no terminal to answer from; "

@@ -71,7 +71,7 @@ def test_settings_accept_the_defaults_in_every_group() -> None:
 
 def test_settings_are_strict_about_types() -> None:
     with pytest.raises(ValidationError) as refusal:
-        PreflightSettings(min_free_disk_mib="5000", min_memory_mib=True)  # type: ignore[arg-type]
+        PreflightSettings(min_free_disk_mib="5000", min_memory_mib=True, former_name="")  # type: ignore[arg-type]
 
     assert [detail["type"] for detail in refusal.value.errors()] == ["int_type", "int_type"]
 

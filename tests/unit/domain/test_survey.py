@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from mlflow_stack import platforms
-from mlflow_stack.domain.survey import HostSurvey, Listener, Needs, OtherRun, obstacles, parse_survey
+from mlflow_stack.domain.lock import Holder
+from mlflow_stack.domain.survey import (
+    HostSurvey,
+    Listener,
+    Needs,
+    OtherRun,
+    obstacles,
+    one_machine_twice,
+    parse_survey,
+)
 from tests.unit.recorded import lines
 
 FRESH = parse_survey(lines("fresh", "Survey"))
@@ -18,6 +27,7 @@ NEEDS = Needs(
     ports={5432: ["postgresql_port"], 5000: ["tracking_port"], 5001: ["production_models['diabetes']['port']"]},
     installer_architectures=("x86_64", "aarch64"),
     is_database_host=True,
+    name="mlflow1",
 )
 
 
@@ -153,10 +163,46 @@ def test_nothing_is_in_the_way_on_a_host_that_is_fresh_or_deployed(survey: HostS
             "another run (ada@laptop:41) is still at work: apt-get install (pid 731); wait until it has ended",
             id="another-run",
         ),
+        pytest.param(
+            {"holder": Holder("ada@laptop:41", 125), "memory_mib": 900},
+            "another run (ada@laptop:41) has been at work here for 2 min 5 s; wait until it has ended, or end it there",
+            id="lock",
+        ),
+        pytest.param(
+            {"name": "mlflow2"},
+            "this machine was deployed as 'mlflow2', and the inventory calls it 'mlflow1'; correct the address if it "
+            "is another machine's, or set preflight_former_name = 'mlflow2' for this host if it was renamed",
+            id="other-name",
+        ),
     ],
 )
 def test_obstacle_is_named(change: dict[str, Any], message: str) -> None:
     assert obstacles(replace(FRESH, **change), NEEDS) == [message]
+
+
+@pytest.mark.parametrize("name", ["mlflow1", "old"])
+def test_machine_may_have_the_name_of_the_inventory_or_the_former_one(name: str) -> None:
+    assert obstacles(replace(FRESH, name=name), replace(NEEDS, former_name="old")) == []
+
+
+def test_one_machine_under_two_names_is_found_by_its_id() -> None:
+    surveys = {"a": replace(FRESH, machine_id="1f"), "b": replace(FRESH, machine_id="2e")}
+
+    assert one_machine_twice(surveys) == []
+    assert one_machine_twice({**surveys, "c": surveys["a"]}) == [
+        "a and c: one machine, by its /etc/machine-id 1f; list it once, or, if one is a copy of the other, give it an "
+        "id of its own: rm /etc/machine-id; systemd-machine-id-setup"
+    ]
+
+
+def test_machines_without_an_id_are_not_taken_for_one() -> None:
+    assert one_machine_twice({"a": replace(FRESH, machine_id=""), "b": replace(FRESH, machine_id="")}) == []
+
+
+def test_lock_name_and_id_of_a_machine_are_parsed() -> None:
+    survey = parse_survey(["machine_id=1f", "name=mlflow1", "lock=ada@laptop:41 125"])
+
+    assert (survey.machine_id, survey.name, survey.holder) == ("1f", "mlflow1", Holder("ada@laptop:41", 125))
 
 
 def test_obstacles_are_all_named_at_once() -> None:

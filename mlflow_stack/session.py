@@ -1,0 +1,176 @@
+"""One session with each host for the whole run: it notices when the host is gone, and holds the lock there.
+
+pyinfra 3.10 waits for ever for a command on a host that went silent: paramiko's keepalives ask for no answer, so they
+notice nothing, and a `_timeout` per operation can't tell a long command from a dead host. Here the host answers a
+line every few seconds. When it no longer does, its connection is closed; what waits on it then fails at once, on this
+host alone.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import threading
+from typing import Protocol
+
+from paramiko import SSHException, Transport
+from pyinfra import logger
+from pyinfra.api.host import Host
+from pyinfra.api.state import BaseStateCallback, State
+from pyinfra.connectors.local import LocalConnector
+from pyinfra.connectors.ssh import SSHConnector
+
+from mlflow_stack.domain.lock import READY, Holder, parse_holder, session_command
+
+# Seconds without an answer after which a host counts as lost, and without a line from us after which it frees its
+# lock. A host under load answers within a second or two; the variable is for tests.
+SILENCE_S = int(os.environ.get("MLFLOW_STACK_SILENCE_S", "30"))
+BEATS = 6
+BEAT_S = SILENCE_S / BEATS
+
+REMAINS = "its command may still be at work there: run again when the host is back, the run waits for it to end"
+
+_SILENT = f"the host has not answered for {SILENCE_S} s"
+
+_sessions: dict[Host, Session] = {}
+_losses: dict[Host, str] = {}
+
+
+class Channel(Protocol):
+    """What a session needs of paramiko's channel, and a socket has as well."""
+
+    def settimeout(self, timeout: float) -> None: ...
+    def recv(self, size: int, /) -> bytes: ...
+    def sendall(self, data: bytes, /) -> None: ...
+
+
+def begin(host: Host, run: str, *, lock: bool) -> Holder | None:
+    """Begin the session of a run with a host; with `lock` keep its lock to the end, or return who has it instead.
+
+    Hosts that pyinfra reaches in another way than SSH or @local have no session. Nor has a host that gives us no root;
+    the survey says what is wrong with it.
+    """
+    limit = threading.Timer(SILENCE_S, lose, (host, _SILENT))
+    limit.daemon = True
+    limit.start()
+    try:
+        channel = _open(host, session_command(run, SILENCE_S, lock=lock))
+        line = _first_line(channel) if channel else ""
+    except (OSError, EOFError, SSHException) as error:
+        lose(host, f"the connection broke ({error})")
+        return None
+    finally:
+        limit.cancel()
+    if channel and line == READY:
+        _sessions[host] = Session(host, channel)
+        if _end not in host.state.callback_handlers:
+            host.state.add_callback_handler(_end)  # type: ignore[no-untyped-call]  # pyinfra's own
+    return parse_holder(line)
+
+
+def lose(host: Host, reason: str) -> None:
+    """Give a host up: say so, and close its connection, so that nothing waits on it any longer."""
+    if host in _losses:
+        return
+    _losses[host] = reason
+    logger.error(f"{host.print_prefix}Lost: {reason}; {REMAINS}")
+    if transport := _transport(host):
+        transport.close()  # and not the client: pyinfra would trip over one without a transport
+
+
+def loss(host: Host) -> str:
+    """Return why a host was lost; "" for one that was not."""
+    return _losses.get(host, "")
+
+
+class Session:
+    """The session with one host, until `end`."""
+
+    def __init__(self, host: Host, channel: Channel) -> None:
+        self.host, self.channel = host, channel
+        self.over = threading.Event()
+        self.watcher = threading.Thread(target=self._watch, daemon=True)
+        self.channel.settimeout(BEAT_S)
+        self.watcher.start()
+        # Apart: a line to a host that is gone can block, behind an upload.
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def _beat(self) -> None:
+        while not self.over.wait(BEAT_S):
+            try:
+                self.channel.sendall(b"\n")
+            except OSError:
+                return  # the watcher knows
+
+    def _watch(self) -> None:
+        missed, reason = 0, ""
+        while not reason:
+            try:
+                reason = "" if self.channel.recv(64) else "the host closed the connection"
+                missed = 0
+            except TimeoutError:
+                missed += 1  # counted, not timed: a pause of this machine is one wait, however long
+                reason = _SILENT if missed > BEATS else ""
+            except OSError as error:
+                reason = f"the connection broke ({error})"
+        if not self.over.is_set():
+            self.over.set()
+            lose(self.host, reason)
+
+    def end(self) -> None:
+        """End it; returns when the lock is free, or the host has not said so in time."""
+        if not self.over.is_set():
+            self.over.set()
+            _end_input(self.channel)
+            self.watcher.join(timeout=BEAT_S)
+
+
+class _End(BaseStateCallback):
+    @staticmethod
+    def host_disconnect(state: State, host: Host) -> None:
+        if session := _sessions.pop(host, None):
+            session.end()
+
+
+_end = _End()
+
+
+def _open(host: Host, command: str) -> Channel | None:
+    """Start a command beside those of pyinfra, on the connection that it has already."""
+    if transport := _transport(host):
+        channel = transport.open_session()
+        channel.exec_command(command)
+        return channel
+    if isinstance(host.connector, LocalConnector):
+        ours, theirs = socket.socketpair()
+        with theirs:
+            pipe = theirs.fileno()
+            subprocess.Popen(command, shell=True, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)  # noqa: S602
+        return ours
+    return None
+
+
+def _transport(host: Host) -> Transport | None:
+    connector = host.connector
+    return connector.client.get_transport() if isinstance(connector, SSHConnector) and connector.client else None
+
+
+def _first_line(channel: Channel) -> str:
+    line = b""
+    while not line.endswith(b"\n"):
+        more = channel.recv(1)
+        if not more:
+            break  # no root: sudo has said so, to nobody
+        line += more
+    return line.decode(errors="replace").strip()
+
+
+def _end_input(channel: Channel) -> None:
+    try:
+        if isinstance(channel, socket.socket):
+            channel.shutdown(socket.SHUT_WR)
+        else:
+            channel.shutdown_write()  # type: ignore[attr-defined]  # paramiko's
+    except OSError:
+        return

@@ -1,0 +1,47 @@
+"""The session's program on a host: what it says, and how a run that has the lock is described."""
+
+import shlex
+import subprocess
+
+import pytest
+
+from mlflow_stack.domain.lock import READY, Holder, parse_holder, session_command
+
+
+@pytest.mark.parametrize("line", ["busy ada@laptop:41 125", "ada@laptop:41 125"])
+def test_run_that_has_the_lock_is_parsed(line: str) -> None:
+    assert parse_holder(line) == Holder("ada@laptop:41", 125)
+
+
+@pytest.mark.parametrize("line", ["", READY, "busy", "Welcome to db1 42 users"])
+def test_any_other_line_names_no_run(line: str) -> None:
+    assert parse_holder(line) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "duration"), [(0, "0 s"), (59, "59 s"), (60, "1 min"), (125, "2 min 5 s"), (7261, "2 h 1 min")]
+)
+def test_run_that_has_the_lock_is_described_by_owner_and_age(seconds: int, duration: str) -> None:
+    assert str(Holder("ada@laptop:41", seconds)) == f"another run (ada@laptop:41) has been at work here for {duration}"
+
+
+def test_session_answers_each_line_and_ends_with_its_input() -> None:
+    command = shlex.split(session_command("ada@laptop:41", 30, lock=False))
+
+    done = subprocess.run(command, input="\n\n", capture_output=True, text=True, check=True, timeout=20)
+
+    assert done.stdout == f"{READY}\n\n\n"
+
+
+def test_session_ends_when_nothing_comes_any_more() -> None:
+    command = shlex.split(session_command("ada@laptop:41", 1, lock=False))
+
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        status = process.wait(timeout=20)  # its input stays open
+
+    assert status == 0
+
+
+def test_session_with_the_lock_asks_sudo_for_root_and_never_for_a_password() -> None:
+    assert 'root="sudo -n"' in session_command("ada@laptop:41", 30, lock=True)
+    assert "sudo" not in session_command("ada@laptop:41", 30, lock=False)
