@@ -7,6 +7,7 @@ import getpass
 import logging
 import os
 import select
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ from mlflow_stack.report import Report, advice
 RUN = f"{getpass.getuser()}@{socket.gethostname()}:{os.getpid()}"
 
 _NOBODY = "pyinfra asks, and there is no terminal to answer from; run with --dry to see the changes or -y to make them"
+_STOPPED = "Stopped; commands that are at work on hosts go on. Run again to finish: the run waits for them to end."
 _options: dict[str, Any] = {}
 
 
@@ -36,10 +38,18 @@ def prepare_run() -> dict[str, str]:
         # pyinfra takes it for the name of a host, finds none, and ends well.
         sys.exit(f"{inventory}: no such file; expected an inventory (docs/how-to/use-your-own-servers.md)")
     sys.stdin = Answers(sys.stdin)  # all that input() wants
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     state = ctx_state.get()  # type: ignore[no-untyped-call]  # pyinfra's own
     explain_errors(state)
     _follow(state)
     return {RUN_VARIABLE: RUN}
+
+
+def _stop(number: int, frame: object) -> None:
+    """End an interrupted run, whose status would be 0 with pyinfra 3.10."""
+    print(_STOPPED, file=sys.stderr, flush=True)
+    sys.exit(128 + number)
 
 
 def wants_plan() -> bool:

@@ -26,6 +26,7 @@ from mlflow_stack.domain.lock import READY, Holder, parse_holder, session_comman
 # Seconds without an answer after which a host counts as lost, and without a line from us after which it frees its
 # lock. A host under load answers within a second or two; the variable is for tests.
 SILENCE_S = int(os.environ.get("MLFLOW_STACK_SILENCE_S", "30"))
+# Answers that are missing are counted, not timed: when this machine stands still for a while, that is one wait.
 BEATS = 6
 BEAT_S = SILENCE_S / BEATS
 
@@ -51,9 +52,8 @@ def begin(host: Host, run: str, *, lock: bool) -> Holder | None:
     Hosts that pyinfra reaches in another way than SSH or @local have no session. Nor has a host that gives us no root;
     the survey says what is wrong with it.
     """
-    limit = threading.Timer(SILENCE_S, lose, (host, _SILENT))
-    limit.daemon = True
-    limit.start()
+    begun = threading.Event()
+    threading.Thread(target=_limit, args=(host, begun), daemon=True).start()
     try:
         channel = _open(host, session_command(run, SILENCE_S, lock=lock))
         line = _first_line(channel) if channel else ""
@@ -61,12 +61,17 @@ def begin(host: Host, run: str, *, lock: bool) -> Holder | None:
         lose(host, f"the connection broke ({error})")
         return None
     finally:
-        limit.cancel()
+        begun.set()
     if channel and line == READY:
         _sessions[host] = Session(host, channel)
         if _end not in host.state.callback_handlers:
             host.state.add_callback_handler(_end)  # type: ignore[no-untyped-call]  # pyinfra's own
     return parse_holder(line)
+
+
+def _limit(host: Host, begun: threading.Event) -> None:
+    if not any(begun.wait(BEAT_S) for _ in range(BEATS)):
+        lose(host, _SILENT)
 
 
 def lose(host: Host, reason: str) -> None:
@@ -110,7 +115,7 @@ class Session:
                 reason = "" if self.channel.recv(64) else "the host closed the connection"
                 missed = 0
             except TimeoutError:
-                missed += 1  # counted, not timed: a pause of this machine is one wait, however long
+                missed += 1
                 reason = _SILENT if missed > BEATS else ""
             except OSError as error:
                 reason = f"the connection broke ({error})"
