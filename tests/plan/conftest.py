@@ -75,7 +75,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Planner:
     """Plan a deploy; groups are lists of hosts, `_directory` is where pyinfra runs.
 
     `_group_data`: what files of group_data/ beside the inventory hold, by their name. `_run`: no plan but a run, as
-    with -y. `_json`: the plan goes to a file and not to people. `_reviewed`: a plan document that the run has to follow.
+    with -y. `_json`: the plan goes to a file and not to people. `_reviewed`: a plan document that it has to follow.
     `_limit`: pyinfra's --limit.
     """
 
