@@ -141,6 +141,24 @@ def test_second_run_is_refused_with_owner_pid_and_age_until_the_first_is_killed(
     assert_converged(fleet)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminated"])
+def test_run_that_is_stopped_says_so_and_the_next_one_finishes(fleet: Fleet, number: signal.Signals) -> None:
+    with fleet.hung("db2") as go_on:
+        running = fleet.start("-y")
+        assert wait_until(lambda: stands_still(fleet.hosts["db2"]), TIMEOUT_S), running.output
+        running.process.send_signal(number)
+        stopped = running.end()
+        second = fleet.start("-y")
+        second.says("[db2] Waiting for another run (")
+        go_on()
+        last = second.end()
+
+    assert stopped.status == 128 + number
+    assert "Stopped; commands that are at work on hosts go on." in stopped.output
+    assert "Traceback" not in stopped.output
+    assert last.status == 0, last.output
+
+
 def test_plan_takes_no_lock(fleet: Fleet) -> None:
     before = fleet.hosts["db1"].run("cat /run/mlflow-stack.lock").stdout
 
