@@ -10,7 +10,7 @@ PYTEST = timeout --foreground --signal=INT --kill-after=120 $(1) $(RUN) -m pytes
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv packages test-packages demo demo-down lab lab-down static check test bench lock docs
+.PHONY: help venv packages test-packages demo demo-down lab lab-down static check test kill-sweep bench lock docs
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ check: static  ## the fast part of the tests: lint, types, locks, docs, unit, pl
 
 test: test-packages static  ## everything, on real hosts in the lab (root)
 	$(call PYTEST,7200) $(FAST_TESTS) $(LAB_TESTS)
+
+# CI does a part of it, another one each day.
+kill-sweep: test-packages venv  ## kill a run at every operation, on clones: an hour (root)
+	KILL_SWEEP=all $(call PYTEST,10800) --capture=no tests/e2e/test_kill_sweep.py
 
 bench: packages venv  ## measure what bench/README.md lists (root)
 	$(RUN) -m bench.noop
