@@ -100,7 +100,7 @@ def write_command(file: ManagedFile) -> str:
     for programs that judge by name (systemd-analyze verify), and the last step is a rename. Nothing goes to /tmp, and
     nothing secret onto a command line (security.md 3.1: pyinfra's files.put does both).
     """
-    return _replace_command(file, ['cat > "$new"'], file.check)
+    return _replace_command(file, _receive(file), file.check)
 
 
 def block_command(block: ManagedBlock) -> str:
@@ -115,7 +115,17 @@ def block_command(block: ManagedBlock) -> str:
         "'NR == FNR { if ($0 == e) last = FNR; next } $0 == b && FNR < last { skip = 1 } !skip; $0 == e { skip = 0 }' "
         f'{path} {path} >> "$new"'
     )
-    return _replace_command(block, ['cat > "$new"', others], "")
+    return _replace_command(block, [*_receive(block), others], "")
+
+
+def _receive(file: ManagedFile | ManagedBlock) -> list[str]:
+    """Return commands that store standard input, and fail when it is not the whole content.
+
+    A run that is killed, or cut off, while it sends ends the input as one that has sent everything.
+    """
+    failure = f"{file.path}: its content did not arrive whole and the file was left as it was; run the deploy again"
+    size = len(file.content.encode())
+    return ['cat > "$new"', f'[ "$(wc -c < "$new")" = {size} ] || {{ echo {quote(failure)} >&2; exit 1; }}']
 
 
 def _replace_command(file: ManagedFile | ManagedBlock, make: Sequence[str], check: str) -> str:

@@ -85,6 +85,21 @@ def test_write_onto_a_directory_fails_and_leaves_it_alone(tmp_path: Path) -> Non
     assert os.listdir(tmp_path / "file") == []
 
 
+@pytest.mark.parametrize("arrived", [b"", b"ne"])
+def test_content_that_did_not_arrive_whole_leaves_the_old_file_and_nothing_else(tmp_path: Path, arrived: bytes) -> None:
+    path = tmp_path / "file"
+    path.write_text("old\n")
+
+    done = subprocess.run(
+        ["sh", "-c", write_command(managed(path))], input=arrived, capture_output=True, check=False, timeout=20
+    )
+
+    sentence = f"{path}: its content did not arrive whole and the file was left as it was; run the deploy again\n"
+    assert (done.returncode, done.stderr.decode()) == (1, sentence)
+    assert path.read_text() == "old\n"
+    assert os.listdir(tmp_path) == ["file"]
+
+
 def test_failing_check_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old\n")
