@@ -8,11 +8,14 @@ nothing to do costs few round trips. What can't be known that early is left for 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
+from pyinfra.api.operation import OperationMeta
 from pyinfra.api.state import State
 from pyinfra.context import host
 
@@ -35,10 +38,12 @@ class Later(Exception):
 @dataclass
 class Look:
     """`answers` by Question.key. `for_plan`: somebody reads the plan first, so that nothing may be written, not even
-    for a moment. `is_void`: the run did what no plan could say, so that facts are read anew."""
+    for a moment. `undecided`: operations, by hash, that raised Later. `is_void`: the run did what no plan could say, so
+    that facts are read anew."""
 
     for_plan: bool
     answers: dict[str, Any] = field(default_factory=dict)
+    undecided: set[str] = field(default_factory=set)
     is_void: bool = False
 
     def take(self, at: Host, questions: list[Question]) -> None:
@@ -66,6 +71,13 @@ def must_not_write() -> bool:
     """Return whether the look must leave no trace; otherwise it may try whether a service really works."""
     found = _current()
     return found.for_plan if found else not host.state.is_executing
+
+
+def decided(operations: Sequence[OperationMeta]) -> None:
+    """Raise Later in a plan when one of these operations, which this one follows, is left for later itself."""
+    found = _current()
+    if found and not host.state.is_executing and any(each._hash in found.undecided for each in operations):
+        raise Later("it follows from the operation before it")
 
 
 def look(fact: type[FactBase[Answer]], **arguments: Any) -> Answer:
@@ -103,6 +115,19 @@ def look_after_changes(fact: type[FactBase[Answer]], **arguments: Any) -> Answer
     if found and host.state.is_executing and _has_changed_anything(host.state):
         found.take(host, [Question(fact, arguments)])
     return look(fact, **arguments)
+
+
+def look_at(other: Host, fact: type[FactBase[Answer]], **arguments: Any) -> Answer:
+    """Return what a fact says on another host now; its default when that host failed or can't be reached."""
+    nothing: Answer = fact().default()
+    if other in other.state.failed_hosts:
+        return nothing
+    try:
+        answers = other.get_fact(Batch, questions=[Question(fact, arguments)])
+    except ConnectError:
+        return nothing
+    answer: Answer = answers[0] if answers else nothing
+    return answer
 
 
 def _has_changed_anything(state: State) -> bool:

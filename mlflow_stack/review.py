@@ -85,7 +85,7 @@ def _decide(host: Host, look: Look) -> list[Decision]:
         decisions, questions = [], {}
         for op_hash in host.op_hash_order:
             try:
-                decisions.append(_decision(host, op_hash))
+                decisions.append(_decision(host, op_hash, look))
             except Unanswered as unanswered:
                 questions[unanswered.question.key] = unanswered.question
         if not questions:
@@ -94,7 +94,7 @@ def _decide(host: Host, look: Look) -> list[Decision]:
     raise DeployError(f"{host.name}: no end of questions: {', '.join(questions)}")
 
 
-def _decision(host: Host, op_hash: str) -> Decision:
+def _decision(host: Host, op_hash: str, look: Look) -> Decision:
     data = host.state.get_op_data_for_host(host, op_hash)
     name = ", ".join(host.state.get_op_meta(op_hash).names)
     decision = Decision(name)
@@ -102,6 +102,7 @@ def _decision(host: Host, op_hash: str) -> Decision:
         decision.commands = tuple(data.command_generator())
     except Later as later:
         decision.later = str(later)
+        look.undecided.add(op_hash)
     except OperationError as refusal:
         decision.refusal = str(refusal)
     _tell_pyinfra(host, data, bool(decision.commands))

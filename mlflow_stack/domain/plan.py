@@ -47,10 +47,6 @@ class HostPlan:
     idle: int
 
     @property
-    def has_changes(self) -> bool:
-        return any(operation.commands for operation in self.operations)
-
-    @property
     def digest(self) -> str:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 

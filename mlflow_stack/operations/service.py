@@ -12,7 +12,7 @@ from pyinfra.context import host
 from mlflow_stack.domain.files import ManagedFile
 from mlflow_stack.domain.service import ServiceState, gate_command, reasons_to_restart
 from mlflow_stack.facts.service import EnabledInstances, Service
-from mlflow_stack.look import look, look_after_changes, must_not_write
+from mlflow_stack.look import decided, look, look_after_changes, must_not_write
 
 Commands = Generator[StringCommand, None, None]
 
@@ -52,6 +52,7 @@ def ready(
     running = host.state.is_executing
     follows = any(operation.did_change() if running else operation.will_change for operation in after)
     if state.skipped and not follows:
+        decided(after)
         host.noop(f"{unit} has nothing to run yet")
         return
     follows = follows or any(state.files.get(file.path) != file.state() for file in files)
@@ -59,6 +60,7 @@ def ready(
         # What else this run changed may have broken it: the look was before.
         state = look_after_changes(Service, **question)
     if not follows and _is_as_declared(state):
+        decided(after)
         host.noop(f"{unit} is enabled, runs and works")
         return
     yield from _start(unit, state, restart=follows or bool(reasons_to_restart(state)))

@@ -183,7 +183,7 @@ def test_no_unit_has_failed(stack: Stack) -> None:
 def test_nothing_unfinished_is_left_on_the_host(stack: Stack) -> None:
     found = stack.host.run(
         "find / -xdev '(' -path /proc -o -path /sys ')' -prune "
-        "-o '(' -name '*.part' -o -name '.mlflow-stack.*' ! -name .mlflow-stack.json ')' -print; "
+        "-o '(' -name '*.part' -o -name '.mlflow-stack*' ! -name .mlflow-stack.json ')' -print; "
         "ls -A /var/lib/mlflow-models/.staging"
     ).stdout
 

@@ -65,8 +65,15 @@ def looked(answers: Answers) -> list[str]:
 
 
 def host(name: str, *, survey: list[str] = FRESH, answers: Answers | None = None, **settings: Any) -> Any:
-    """Return a host for an inventory: a fresh one, but for the given survey, answers to facts, and settings."""
-    responses = {"/etc/os-release": survey, "echo '----8<---- ": looked(answers or {})}
+    """Return a host for an inventory: a fresh one, but for the given survey, answers to facts, and settings.
+
+    It is a machine of its own, unless the survey names another than the recorded one.
+    """
+    recorded, own = next(line for line in FRESH if line.startswith("machine_id=")), f"machine_id={name}"
+    responses = {
+        "/etc/os-release": [own if line == recorded else line for line in survey],
+        "echo '----8<---- ": looked(answers or {}),
+    }
     return (f"@fake/{name}", {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": responses, **settings})
 
 
