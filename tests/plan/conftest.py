@@ -20,6 +20,7 @@ from tests.unit.recorded import DIRECTORY, lines
 REPOSITORY = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 120
 FRESH = lines("fresh", "Survey")
+MACHINE_ID = next(line for line in FRESH if line.startswith("machine_id="))
 FACTS = [path.stem for path in (DIRECTORY / "fresh").glob("*.txt") if not path.stem.startswith("Survey")]
 # More often than one look asks for any fact.
 REPEATED = 8
@@ -65,15 +66,10 @@ def looked(answers: Answers) -> list[str]:
 
 
 def host(name: str, *, survey: list[str] = FRESH, answers: Answers | None = None, **settings: Any) -> Any:
-    """Return a host for an inventory: a fresh one, but for the given survey, answers to facts, and settings.
-
-    It is a machine of its own, unless the survey names another than the recorded one.
-    """
-    recorded, own = next(line for line in FRESH if line.startswith("machine_id=")), f"machine_id={name}"
-    responses = {
-        "/etc/os-release": [own if line == recorded else line for line in survey],
-        "echo '----8<---- ": looked(answers or {}),
-    }
+    """Return a host for an inventory: a fresh one, but for the given survey, answers to facts, and settings."""
+    # Every host is a copy of the one that was recorded, and needs a machine-id of its own.
+    own = [f"machine_id={name}" if line == MACHINE_ID else line for line in survey]
+    responses = {"/etc/os-release": own, "echo '----8<---- ": looked(answers or {})}
     return (f"@fake/{name}", {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": responses, **settings})
 
 

@@ -174,7 +174,7 @@ def test_plan_says_what_can_not_be_known_yet_and_why(fresh: Plan) -> None:
 
 def test_plan_ends_with_a_line_for_each_host(fresh: Plan, apart: Plan) -> None:
     assert fresh.text.splitlines()[-1] == (
-        "@fake/mlflow1: 12 operations to run, with 39 commands, 16 of them for files; "
+        "@fake/mlflow1: 12 operations to run, with 40 commands, 17 of them for files; "
         "1 operation to be decided later; 4 as declared"
     )
     assert [line.split(",")[0] for line in apart.text.splitlines()[-3:]] == [
