@@ -123,11 +123,9 @@ def look_at(other: Host, fact: type[FactBase[Answer]], **arguments: Any) -> Answ
     if other in other.state.failed_hosts:
         return nothing
     try:
-        answers = other.get_fact(Batch, questions=[Question(fact, arguments)])
+        return other.get_fact(fact, **arguments)
     except ConnectError:
         return nothing
-    answer: Answer = answers[0] if answers else nothing
-    return answer
 
 
 def _has_changed_anything(state: State) -> bool:

@@ -173,7 +173,13 @@ def _planned(command: PyinfraCommand, texts: dict[str, str], states: dict[str, s
 def _conclude(state: State, review: Review) -> None:
     """Refuse, show and compare, now that every host has been looked at."""
     # In the order of the inventory, whichever host answered first.
-    refusals = [refusal for host in state.inventory for refusal in review.refusals.get(host.name, [])]
+    # Not those of a host that was lost meanwhile: it answered nothing, which says nothing about it.
+    refusals = [
+        refusal
+        for host in state.inventory
+        if host not in state.failed_hosts
+        for refusal in review.refusals.get(host.name, [])
+    ]
     if refusals:
         count = "1 obstacle" if len(refusals) == 1 else f"{len(refusals)} obstacles"
         raise DeployError("\n".join([f"{count} on the hosts; no host was changed", *refusals]))

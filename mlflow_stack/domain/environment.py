@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from mlflow_stack.domain import layout
+from mlflow_stack.domain.bounds import within
 
 # Whatever the umask of the login is, the services have to read what root builds.
 UMASK = "umask 022; "
@@ -82,10 +83,11 @@ def conda_create_command(spec: EnvironmentSpec, toolchain: Toolchain) -> str:
     """
     channels = " ".join(f"-c {quote(channel)}" for channel in spec.channels)
     packages = " ".join(map(quote, spec.conda_packages))
-    conda = f"{UMASK}env -u CI {quote(toolchain.conda_prefix)}/bin/conda"
+    conda = f"env -u CI {quote(toolchain.conda_prefix)}/bin/conda"
     # Hard links to the package cache would be handed to another builder with the environment.
     copy = "" if spec.builder == "root" else "--copy "
-    return f"{conda} create -y -q {copy}-p {quote(spec.path)} --override-channels {channels} {packages}"
+    create = f"{conda} create -y -q {copy}-p {quote(spec.path)} --override-channels {channels} {packages}"
+    return UMASK + within(1800, create)
 
 
 def uv_install_command(spec: EnvironmentSpec, toolchain: Toolchain) -> str:
@@ -95,10 +97,10 @@ def uv_install_command(spec: EnvironmentSpec, toolchain: Toolchain) -> str:
     """
     tool = toolchain.uv_path.removesuffix("/bin/uv")
     pip = f"{quote(spec.path)}/bin/python -I -m pip install -q --no-input --disable-pip-version-check --require-hashes"
-    install = f"{pip} {toolchain.index_option}--target {tool}.part -r /dev/stdin"
+    install = within(600, f"{pip} {toolchain.index_option}--target {tool}.part -r /dev/stdin")
     return (
         f"{UMASK}if [ -x {toolchain.uv_path} ]; then cat > /dev/null; "
-        f"else rm -rf {tool}.part && {install} && rm -rf {tool} && mv {tool}.part {tool}; fi"
+        f"else rm -rf {tool}.part; {install}; rm -rf {tool} && mv {tool}.part {tool}; fi"
     )
 
 
@@ -109,13 +111,14 @@ def install_command(spec: EnvironmentSpec, toolchain: Toolchain) -> str:
     source = f"{hashes}{toolchain.index_option}-r {quote(spec.path)}/requirements.txt"
     if toolchain.program == "pip":
         options = "-q --no-input --no-compile --no-cache-dir --disable-pip-version-check"
-        return f"{_as_builder(spec)}{python} -I -m pip install {options} {source}"
+        return UMASK + within(3600, f"{_as_builder(spec)}{python} -I -m pip install {options} {source}")
     # Hard links to the cache save time and disk, but would hand root's files to another builder.
     link_mode = "hardlink" if spec.builder == "root" else "copy"
     cache = f"{layout.CACHE_DIR}/uv-{spec.builder}"
     # TMPDIR: uv leaves a lock file that everybody may write in it, and /tmp is everybody's.
     variables = f"UV_CACHE_DIR={cache} TMPDIR={cache} UV_LINK_MODE={link_mode} UV_PYTHON_DOWNLOADS=never"
-    return f"{_as_builder(spec)}{variables} {toolchain.uv_path} pip install -q --python {python} {source}"
+    install = f"{variables} {toolchain.uv_path} pip install -q --python {python} {source}"
+    return UMASK + within(3600, f"{_as_builder(spec)}{install}")
 
 
 def compile_command(spec: EnvironmentSpec) -> str:
@@ -125,7 +128,7 @@ def compile_command(spec: EnvironmentSpec) -> str:
     status is ignored: 1 only says that some package ships a template that is no Python.
     """
     path = quote(spec.path)
-    return f"{_as_builder(spec)}{path}/bin/python -I -m compileall -qq -j 0 {path}/lib || true"
+    return f"{UMASK}timeout -k 30 900 {_as_builder(spec)}{path}/bin/python -I -m compileall -qq -j 0 {path}/lib || true"
 
 
 def _as_builder(spec: EnvironmentSpec) -> str:
@@ -134,7 +137,7 @@ def _as_builder(spec: EnvironmentSpec) -> str:
     In /, because the login's home is where commands begin: others can't read it, and uv takes settings from there.
     """
     user = "" if spec.builder == "root" else f"runuser -u {spec.builder} -- "
-    return f"{UMASK}{user}env -C / "
+    return f"{user}env -C / "
 
 
 class ModelEnvironmentError(ValueError):

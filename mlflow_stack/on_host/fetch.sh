@@ -17,7 +17,7 @@ if [ -f "$file" ] && [ "$(sum_of "$file")" = "$expected" ]; then
 fi
 rm -f "$file" "$part"
 # --speed-*: give up on a server that stalls for a minute, not on one that is slow.
-status=$(curl --silent --show-error --location --retry 3 --retry-delay 2 --connect-timeout 15 \
+status=$(curl --silent --show-error --location --retry 3 --retry-delay 2 --connect-timeout 15 --max-time 3600 \
     --speed-limit 1024 --speed-time 60 --output "$part" --write-out '%{http_code}' "$url" 2> "$part.err")
 code=$?
 message=$(tail -n 1 "$part.err"); rm -f "$part.err"

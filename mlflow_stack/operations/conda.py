@@ -11,6 +11,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from mlflow_stack.domain import layout
+from mlflow_stack.domain.bounds import within
 from mlflow_stack.domain.conda import installation_marker, installer_path
 from mlflow_stack.domain.environment import (
     UMASK,
@@ -58,7 +59,7 @@ def miniconda(prefix: str, version: str, architecture: str, url: str, sha256: st
         if state.exists and not state.marker:
             yield StringCommand("rm -rf", quote(prefix))
         update = "-u " if state.marker else ""
-        yield StringCommand(f"{UMASK}bash {quote(installer)} -b {update}-p {quote(prefix)}")
+        yield StringCommand(UMASK + within(900, f"bash {quote(installer)} -b {update}-p {quote(prefix)}"))
     if state.condarc != settings.state() or not installed:
         yield Write(settings)
     if not installed:
@@ -96,7 +97,8 @@ def build_environment(spec: EnvironmentSpec, toolchain: Toolchain, state: Enviro
         yield StringCommand(f"chown -R {spec.builder}: {path}")
     yield StringCommand(install_command(spec, toolchain))
     if spec.locked:
-        yield StringCommand(f"{python} -I {layout.LIBEXEC_DIR}/check_environment.py {path}/requirements.txt")
+        check = f"{python} -I {layout.LIBEXEC_DIR}/check_environment.py {path}/requirements.txt"
+        yield StringCommand(within(300, check))
     yield StringCommand(compile_command(spec))
     if spec.builder != "root":
         yield StringCommand(f"chown -R root: {path}")

@@ -11,6 +11,7 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
+from mlflow_stack.domain.bounds import within
 from mlflow_stack.facts.host import InstalledPackages, Layout
 from mlflow_stack.look import look
 from mlflow_stack.operations.refusal import refuse
@@ -29,9 +30,9 @@ def packages(names: Sequence[str]) -> Generator[StringCommand, None, None]:
         host.noop(f"packages {', '.join(names)} are installed")
         return
     # The lock timeout waits for unattended-upgrades instead of failing (apt.conf(5), DPkg::Lock::Timeout).
-    apt = "DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300"
-    yield StringCommand(f"{apt} update")
-    yield StringCommand(f"{apt} install -y --no-install-recommends {' '.join(map(quote, missing))}")
+    apt = "env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300"
+    yield StringCommand(within(600, f"{apt} update"))
+    yield StringCommand(within(1800, f"{apt} install -y --no-install-recommends {' '.join(map(quote, missing))}"))
 
 
 @dataclass(frozen=True)

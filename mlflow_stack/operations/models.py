@@ -93,7 +93,7 @@ def _download(model: str, uri: str, tracking_uri: str, client_environment: str) 
         f"HOME={staging} MLFLOW_TRACKING_URI={quote(tracking_uri)} MLFLOW_DISABLE_TELEMETRY=true "
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR=false"
     )
-    as_user = f"runuser -u {layout.PRODUCTION_USER} -- env {variables}"
+    as_user = f"timeout -k 30 3600 runuser -u {layout.PRODUCTION_USER} -- env {variables}"
     download = f"mlflow artifacts download --artifact-uri {quote(uri)} --dst-path {staging}/model > /dev/null"
     yield StringCommand(
         f"cd {staging} && {as_user} {client_environment}/bin/{download} && test -f {staging}/model/MLmodel"
