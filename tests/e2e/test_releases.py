@@ -81,6 +81,7 @@ def _by_tcp(stack: Stack) -> dict[str, Any]:
         "tracking_database_uri": "postgresql+psycopg2://mlflow_user@127.0.0.1:5432/mlflow_db?sslmode=require",
         "postgresql_client_networks": ["127.0.0.1/32", f"{stack.host.lab.network.gateway}/32"],
         "postgresql_password": f"file:{password}",
+        "tracking_database_password": f"file:{password}",
     }
 
 
