@@ -17,11 +17,10 @@ from typing import Any
 from bench.common import bench_lab, median, say
 from bench.desired import desired
 from bench.end_state import end_state
-from bench.hosts import clear, clones, count_commands, fresh, reached
+from bench.hosts import CONVERGED, clear, converged, count_commands, fresh, prepare, reached
 from bench.tools import Target, Tool, ours, tools
 from lab import Host, Lab
 
-LAYER = "converged"
 # (hosts, round-trip time in ms, title of the tool) to what was measured in each repetition.
 Seconds = dict[tuple[int, int, str], list[float]]
 
@@ -31,6 +30,7 @@ class Comparison:
 
     def __init__(self, lab: Lab, directory: Path) -> None:
         self.lab, self.known_hosts = lab, directory / "known_hosts"
+        prepare(lab)
         [host] = fresh(lab, 1)
         with reached([host], 0, self.known_hosts) as targets:
             say("making the converged host")
@@ -39,11 +39,11 @@ class Comparison:
             self.expected = end_state(host, self.wanted)
             self.tools = tools(host, self.known_hosts, self.wanted)
             for tool in self.tools:
-                # Each may leave notes of its own beside: Ansible python3-apt, pyinfra the time of its apt update.
+                # Each may leave notes of its own beside: stock pyinfra the time of its apt update.
                 say(f"{tool.title} finds to change there: {tool.run(targets).changed or 'nothing'}")
             for tool in self.tools:
                 self._assert_noop(tool, targets)
-        lab.snapshot(host.name, LAYER)
+        lab.snapshot(host.name, CONVERGED)
 
     def first_runs(self, counts: Sequence[int], round_trips: Sequence[int], repeats: int) -> Seconds:
         """Measure runs on fresh hosts; each has to end in the same state, and the next run has to change nothing."""
@@ -68,7 +68,7 @@ class Comparison:
         commands: dict[str, int] = {}
         clear(self.lab)
         for count in sorted(counts):
-            hosts = clones(self.lab, LAYER, count)
+            hosts = converged(self.lab, count)
             for round_trip in round_trips:
                 with reached(hosts, round_trip, self.known_hosts) as targets:
                     for tool in self.tools:  # not measured: after it, files are in the hosts' memory

@@ -11,7 +11,8 @@ from bench.relay import relay
 from bench.tools import Target
 from lab import Host, Lab
 
-FIRST = "bench1"  # the host that the layer is made of
+FIRST = "bench1"  # the host that the layers are made of
+FRESH, CONVERGED = "fresh", "converged"  # the layers
 FIRST_PORT = 22000  # of the relay, on the lab's own address
 LOGGED = "journalctl -t sshd -o cat --no-pager | grep -c 'Starting session: .* for deploy' || true"
 READY_S = 600  # ten servers start at once on the cores of one machine
@@ -23,19 +24,28 @@ def clear(lab: Lab) -> None:
         lab.down(*names)
 
 
+def prepare(lab: Lab) -> None:
+    """Make the layer of fresh hosts: sshd logs each command, and python3-apt is there, as on Debian's cloud images.
+
+    Ansible's apt would install it by itself, but fails to in the process that Mitogen keeps. The lists of packages are
+    removed again, and old, so that every tool has to fetch them.
+    """
+    host = lab.up(FIRST)
+    host.put("/etc/ssh/sshd_config.d/bench.conf", "LogLevel VERBOSE\n")
+    host.run("apt-get -q update && apt-get -q install -y --no-install-recommends python3-apt", timeout=300)
+    host.run("rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin && touch -d '1 week ago' /var/lib/apt/lists")
+    lab.snapshot(FIRST, FRESH)
+
+
 def fresh(lab: Lab, count: int) -> list[Host]:
-    """Return hosts with nothing on them, in place of those there are; their sshd logs each command."""
+    """Return clones of the fresh host, in place of the hosts there are."""
     clear(lab)
-    hosts = [lab.up(f"bench{number}") for number in range(1, count + 1)]
-    for host in hosts:
-        host.put("/etc/ssh/sshd_config.d/bench.conf", "LogLevel VERBOSE\n")
-        host.run("systemctl reload ssh")
-    return hosts
+    return [lab.up(f"bench{number}", layers=[FRESH]) for number in range(1, count + 1)]
 
 
-def clones(lab: Lab, layer: str, count: int) -> list[Host]:
+def converged(lab: Lab, count: int) -> list[Host]:
     """Return so many clones of the converged host, all of them answering; those that run already stay."""
-    hosts = [lab.up(f"bench{number}", layers=[layer]) for number in range(1, count + 1)]
+    hosts = [lab.up(f"bench{number}", layers=[CONVERGED]) for number in range(1, count + 1)]
     for host in hosts:
         # A clone still has the name under which our inventory knew the first one.
         host.run(f"[ ! -e /etc/mlflow/host ] || sed -i 's/\\b{FIRST}\\b/{host.name}/' /etc/mlflow/host")
