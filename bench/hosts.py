@@ -10,6 +10,7 @@ from bench.end_state import ANSWERS
 from bench.relay import relay
 from bench.tools import Target
 from lab import Host, Lab
+from mlflow_stack.domain import layout
 
 FIRST = "bench1"  # the host that the layers are made of
 FRESH, CONVERGED = "fresh", "converged"  # the layers
@@ -48,7 +49,7 @@ def converged(lab: Lab, count: int) -> list[Host]:
     hosts = [lab.up(f"bench{number}", layers=[CONVERGED]) for number in range(1, count + 1)]
     for host in hosts:
         # A clone still has the name under which our inventory knew the first one.
-        host.run(f"[ ! -e /etc/mlflow/host ] || sed -i 's/\\b{FIRST}\\b/{host.name}/' /etc/mlflow/host")
+        host.run(f"[ ! -e {layout.HOST_FILE} ] || sed -i 's/\\b{FIRST}\\b/{host.name}/' {layout.HOST_FILE}")
         host.run(
             f"i=0; until {ANSWERS}; do i=$((i + 1)); [ $i -lt {READY_S} ] || exit 1; sleep 1; done", timeout=READY_S * 2
         )
