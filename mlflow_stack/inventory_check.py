@@ -61,8 +61,11 @@ def _check_state(state: State) -> dict[str, Settings]:
         _entries(state), _empty_groups(state), misspelt_groups(state.inventory.group_data, groups)
     )
     in_limit = {host.name for host in state.inventory if state.is_host_in_limit(host)}
-    if problems := partial_upgrades(checked, in_limit):
-        raise DeployError(_report(problems, list(checked)))
+    if problems := stacks.partial_upgrades(checked, in_limit):
+        by_sentence: dict[str, list[str]] = {}
+        for problem, names in problems:
+            by_sentence.setdefault(problem, []).extend(names)
+        raise DeployError(_report(by_sentence, list(checked)))
     return checked
 
 
@@ -190,20 +193,6 @@ def misspelt_groups(data: Mapping[str, Mapping[str, Any]], groups: Collection[st
                 f"group_data/{name}.py is read for no host: there is no group {name!r} in the inventory; did you mean "
                 f"{near[0]}?"
             )
-    return problems
-
-
-def partial_upgrades(hosts: Mapping[str, Settings], in_limit: Collection[str]) -> dict[str, list[str]]:
-    """Return what is wrong with a run that may upgrade a database while servers on it are left out by --limit."""
-    problems: dict[str, list[str]] = {}
-    for name, settings in hosts.items():
-        left_out = [other for other in settings.stack_hosts["tracking"] if other not in in_limit]
-        if name in in_limit and "tracking" in settings.groups and settings.tracking.upgrade_database and left_out:
-            problem = (
-                f"tracking_upgrade_database lets this run upgrade the database under {', '.join(left_out)}, which "
-                "--limit leaves out; run without --limit, or set it to False"
-            )
-            problems.setdefault(problem, []).append(name)
     return problems
 
 

@@ -7,7 +7,7 @@ needs of another is never written twice: it is taken from the settings of the ho
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from mlflow_stack.settings import ROLES, Settings
@@ -47,6 +47,20 @@ def complete(members: Mapping[str, Member]) -> tuple[dict[str, Settings], list[P
         completed |= {name: stack.complete(member.settings) for name, member in hosts.items()}
         problems += stack.problems()
     return {name: completed[name] for name in members}, problems
+
+
+def partial_upgrades(hosts: Mapping[str, Settings], in_limit: Collection[str]) -> list[Problem]:
+    """Return what is wrong with a run that may upgrade a database while servers on it are left out by --limit."""
+    problems: list[Problem] = []
+    for name, settings in hosts.items():
+        left_out = [other for other in settings.stack_hosts["tracking"] if other not in in_limit]
+        if name in in_limit and "tracking" in settings.groups and settings.tracking.upgrade_database and left_out:
+            problem = (
+                f"tracking_upgrade_database lets this run upgrade the database under {', '.join(left_out)}, which "
+                "--limit leaves out; run without --limit, or set it to False"
+            )
+            problems.append((problem, [name]))
+    return problems
 
 
 def _stacks(members: Mapping[str, Member]) -> Iterator[Mapping[str, Member]]:

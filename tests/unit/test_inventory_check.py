@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from pyinfra.api.exceptions import DeployError
 
-from mlflow_stack.inventory_check import HostEntry, check_inventory, misspelt_groups, partial_upgrades
+from mlflow_stack.inventory_check import HostEntry, check_inventory, misspelt_groups
 from mlflow_stack.settings import ROLES
 from tests.unit.defaults import DEFAULTS, entry
-from tests.unit.refusals import MODEL, REMOTE, SEVERAL, one_problem, refusal
+from tests.unit.refusals import MODEL, REMOTE, one_problem, refusal
 
 
 def test_port_that_is_claimed_twice_is_refused_with_both_claims() -> None:
@@ -235,17 +235,3 @@ def test_problems_of_groups_stop_the_run_like_all_others() -> None:
         "1 problem in the inventory and its settings; no host was changed\n"
         "  group_data/prodution.py is read for no host"
     )
-
-
-def test_upgrade_of_a_database_under_servers_that_are_left_out_is_refused() -> None:
-    shared = {**SEVERAL, "tracking_upgrade_database": True}
-    hosts = check_inventory(
-        [entry("db", ("postgresql",)), entry("web1", ("tracking",), **shared), entry("web2", ("tracking",), **shared)]
-    )
-
-    assert partial_upgrades(hosts, {"db", "web1", "web2"}) == {}
-    assert partial_upgrades(hosts, {"db"}) == {}
-    assert partial_upgrades(hosts, {"db", "web1"}) == {
-        "tracking_upgrade_database lets this run upgrade the database under web2, which --limit leaves out; run "
-        "without --limit, or set it to False": ["web1"]
-    }

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from mlflow_stack.inventory_check import check_inventory
+from mlflow_stack.stacks import partial_upgrades
 from tests.unit.defaults import entry
 from tests.unit.refusals import MODEL, SEVERAL, refusal
 
@@ -232,3 +233,20 @@ def test_only_hosts_with_others_in_their_stack_have_anything_to_wait_for() -> No
     hosts = check_inventory([entry("one"), entry("two")])
 
     assert [host.has_other_hosts for host in hosts.values()] == [False, False]
+
+
+def test_upgrade_of_a_database_under_servers_that_are_left_out_is_refused() -> None:
+    shared = {**SEVERAL, "tracking_upgrade_database": True}
+    hosts = check_inventory(
+        [entry("db", ("postgresql",)), entry("web1", ("tracking",), **shared), entry("web2", ("tracking",), **shared)]
+    )
+
+    assert partial_upgrades(hosts, {"db", "web1", "web2"}) == []
+    assert partial_upgrades(hosts, {"db"}) == []
+    assert partial_upgrades(hosts, {"db", "web1"}) == [
+        (
+            "tracking_upgrade_database lets this run upgrade the database under web2, which --limit leaves out; run "
+            "without --limit, or set it to False",
+            ["web1"],
+        )
+    ]
