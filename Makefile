@@ -10,10 +10,10 @@ PYTEST = timeout --foreground --signal=INT --kill-after=120 $(1) $(RUN) -m pytes
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv packages test-packages demo demo-down lab lab-down static check test kill-sweep bench lock docs
+.PHONY: help venv packages test-packages demo demo-down lab lab-down static check test kill-sweep bench bench-compare lock docs
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: .venv/requirements-dev.txt  ## make .venv with everything from requirements-dev.txt
 
@@ -62,6 +62,9 @@ bench: packages venv  ## measure what bench/README.md lists (root)
 	$(RUN) -m bench.noop
 	$(RUN) -m bench.first_converge
 	$(RUN) -m bench.footprint
+
+bench-compare: packages venv  ## first and no-op runs beside Ansible and stock pyinfra (root, an hour)
+	$(RUN) -m bench.compare
 
 lock: venv  ## make locks/ and requirements*.txt from their sources
 	$(RUN) scripts/lock.py

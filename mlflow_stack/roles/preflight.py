@@ -63,6 +63,9 @@ def _survey_all(state: State) -> dict[Host, HostSurvey] | PyinfraError:
     if problems:
         count = "1 obstacle" if len(problems) == 1 else f"{len(problems)} obstacles"
         return DeployError("\n".join([f"{count} on the hosts; no host was changed", *problems]))
+    for host, survey in surveys.items():
+        if survey.platform.remark:
+            logger.warning(f"{host.print_prefix}{survey.platform.remark}")
     return surveys
 
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from mlflow_stack.domain.bounds import within
-
 from mlflow_stack.domain import plan as plans
+from mlflow_stack.domain.bounds import within
 from mlflow_stack.domain.tracking import PASSFILE
 from mlflow_stack.roles.base import DIRECTORIES, USERS
 from tests.plan.conftest import Answers, Plan, Planner, host
