@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.facts import FactBase
@@ -55,6 +55,7 @@ class Look:
 
 
 _looks: dict[tuple[int, str], Look] = {}
+_agreements: dict[tuple[int, str], Any] = {}
 
 
 def begin(at: Host, for_plan: bool) -> Look:
@@ -115,6 +116,11 @@ def look_after_changes(fact: type[FactBase[Answer]], **arguments: Any) -> Answer
     if found and host.state.is_executing and _has_changed_anything(host.state):
         found.take(host, [Question(fact, arguments)])
     return look(fact, **arguments)
+
+
+def agreed(question: str, answer: Answer) -> Answer:
+    """Return what the first host of this run was answered, so that all act on the same, whatever changed meanwhile."""
+    return cast("Answer", _agreements.setdefault((id(host.state), question), answer))
 
 
 def look_at(other: Host, fact: type[FactBase[Answer]], **arguments: Any) -> Answer:

@@ -223,6 +223,11 @@ class Settings(BaseModel):
         return f"http://{_bracketed(name)}:{self.tracking.port}"
 
     @property
+    def registry(self) -> str:
+        """What tells registries of models apart: hosts with the same one are to serve the same versions."""
+        return self.production.tracking_uri or ",".join(self.stack_hosts.get("tracking", ()))
+
+    @property
     def production_address(self) -> str:
         """Address by which this host reaches its own models."""
         return "127.0.0.1" if _is_any(self.production.bind) else self.production.bind

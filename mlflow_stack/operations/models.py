@@ -16,7 +16,7 @@ from mlflow_stack.domain.files import ManagedFile
 from mlflow_stack.domain.model_uri import parse_model_uri
 from mlflow_stack.facts.conda import Environment
 from mlflow_stack.facts.mlflow import Models
-from mlflow_stack.look import look, look_again
+from mlflow_stack.look import agreed, look, look_again
 from mlflow_stack.operations.commands import Write
 from mlflow_stack.operations.conda import build_environment
 from mlflow_stack.operations.refusal import refuse
@@ -29,6 +29,7 @@ def release(
     model: str,
     uri: str,
     required: bool,
+    registry: str,
     tracking_uri: str,
     client_environment: str,
     channels: tuple[str, ...],
@@ -39,7 +40,8 @@ def release(
 
     A release is a directory: the model as the tracking server gave it, a link to its environment, and a marker. It is
     made beside the one that is served and becomes `current` by the rename of a symbolic link. Nothing is downloaded
-    or installed when the server starts.
+    or installed when the server starts. Hosts with the same `registry` release the same version in a run, also while
+    somebody moves the alias.
     """
     question = {
         "python": f"{toolchain.conda_prefix}/bin/python",
@@ -56,17 +58,18 @@ def release(
             return
         yield from refuse(f"production_models[{model!r}]: {uri}: {state['error']}")
         return
+    resolved = agreed(f"{registry} {uri}", state["resolved"])
     try:
-        spec = _release_environment(model, state["resolved"]["conda_yaml"], channels)
+        spec = _release_environment(model, resolved["conda_yaml"], channels)
     except ModelEnvironmentError as error:
         advice = "log the model again with mlflow.<flavor>.log_model"
         yield from refuse(f"production_models[{model!r}]: {uri}: {error}; {advice}")
         return
-    release_name = f"{state['resolved']['id']}-{spec.digest[:8]}"
+    release_name = f"{resolved['id']}-{spec.digest[:8]}"
     if state["current"] == release_name:
         host.noop(f"{uri} is {release_name}, which is served")
         return
-    yield from _download(model, state["resolved"]["uri"], tracking_uri, client_environment)
+    yield from _download(model, resolved["uri"], tracking_uri, client_environment)
     built = look(Environment, path=spec.path)
     if not built.complete:
         yield from build_environment(spec, toolchain, built)

@@ -41,6 +41,7 @@ def _deploy_model(settings: Settings, model: str, configuration: list[ManagedFil
         model=model,
         uri=wanted.uri,
         required=wanted.required,
+        registry=settings.registry,
         tracking_uri=settings.tracking_uri,
         client_environment=mlflow_environment(settings).path,
         channels=tuple(settings.conda.channels),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
@@ -14,7 +15,8 @@ from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
-from mlflow_stack.operations import artifacts, gate
+from mlflow_stack.domain.environment import Toolchain
+from mlflow_stack.operations import artifacts, gate, models
 
 STORE = "/srv/mlflow-artifacts"
 FIRST, SECOND = "@fake/web1", "@fake/web2"
@@ -22,10 +24,10 @@ MARKED = ["uid=998", "owner=998", "writable=yes", "mark=one"]
 UNMARKED = [*MARKED[:-1], "mark="]
 
 
-def hosts(**answers: list[str]) -> State:
-    """Return two connected hosts that answer with the state of their store."""
+def hosts(asked: str = "echo mark=", **answers: list[str]) -> State:
+    """Return two connected hosts that answer what is asked by a command with this part, the state of their store."""
     names = [
-        (f"@fake/{name}", {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": {"echo mark=": lines}})
+        (f"@fake/{name}", {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": {asked: lines}})
         for name, lines in answers.items()
     ]
     state = State(Inventory((names, {})), Config())  # type: ignore[no-untyped-call]
@@ -34,9 +36,13 @@ def hosts(**answers: list[str]) -> State:
     return state
 
 
-def on_second(state: State, operation: Any, **arguments: Any) -> list[StringCommand]:
-    with ctx_state.use(state), ctx_host.use(state.inventory.get_host(SECOND)):
+def on(name: str, state: State, operation: Any, **arguments: Any) -> list[StringCommand]:
+    with ctx_state.use(state), ctx_host.use(state.inventory.get_host(name)):
         return list(operation._inner(**arguments))
+
+
+def on_second(state: State, operation: Any, **arguments: Any) -> list[StringCommand]:
+    return on(SECOND, state, operation, **arguments)
 
 
 @pytest.mark.parametrize("is_run", [False, True])
@@ -94,3 +100,34 @@ def test_gate_opens_when_one_of_the_hosts_that_are_needed_is_left() -> None:
     state.failed_hosts.add(state.inventory.get_host(FIRST))
 
     assert on_second(state, gate.passed, hosts=[FIRST, SECOND], role="the tracking server") == []
+
+
+def test_hosts_of_one_registry_release_one_version_while_the_alias_moves() -> None:
+    conda_yaml = "dependencies: [python=3.12, {pip: [mlflow==3.17.2]}]"
+    versions = {
+        number: {"uri": f"models:/diabetes/{number}", "id": f"v{number}-0", "conda_yaml": conda_yaml}
+        for number in (1, 2)
+    }
+    answers = {
+        f"web{number}": [json.dumps({"diabetes": {"current": None, "resolved": resolved}})]
+        for number, resolved in versions.items()
+    }
+    state = hosts("END OF models.py", **answers)
+    arguments = {
+        "model": "diabetes",
+        "uri": "models:/diabetes@champion",
+        "required": True,
+        "tracking_uri": "http://web:5000",
+        "client_environment": "/opt/mlflow/envs/mlflow-x",
+        "channels": ("conda-forge",),
+        "toolchain": Toolchain("/opt/mlflow/miniconda3", "pip", ""),
+        "keep": 2,
+    }
+
+    first = on(FIRST, state, models.release, registry="web1", **arguments)
+    second = on(SECOND, state, models.release, registry="web1", **arguments)
+    of_another = on(SECOND, state, models.release, registry="web9", **arguments)
+
+    assert [str(command) for command in first] == [str(command) for command in second]
+    assert "models:/diabetes/1" in str(first[1])
+    assert "models:/diabetes/2" in str(of_another[1])
