@@ -178,14 +178,15 @@ def test_every_model_that_can_not_be_served_is_named_with_the_reason(served: Sta
         f"runs:/{missing}/model": f"no run '{missing}'",
         f"runs:/{run_id}/other": f"run '{run_id}' has no model 'other'",
         f"models:/{bare}": "it was logged without an environment (no conda.yaml); "
-        "log it again with mlflow.<flavor>.log_model",
+        "log the model again with mlflow.<flavor>.log_model",
     }
     models = {f"m{number}": {"uri": uri, "port": 5100 + number} for number, uri in enumerate(uris)}
 
     found = obstacles(served, production_models={**MODEL, **models})
 
     assert found == [
-        f"production_models['m{number}']: {uri}: {reason}" for number, (uri, reason) in enumerate(uris.items())
+        f"Production | Release model m{number}: production_models['m{number}']: {uri}: {reason}"
+        for number, (uri, reason) in enumerate(uris.items())
     ]
 
 
