@@ -41,7 +41,10 @@ class Fleet:
         """Start a run on all hosts; `addresses`: by name, other than they are."""
         known = {name: host.address for name, host in self.hosts.items()}
         data = {**connection(self.hosts["db1"]), **settings(self.hosts["db1"].lab)}
-        hosts = [(name, {**data, "ssh_hostname": address}) for name, address in {**known, **(addresses or {})}.items()]
+        hosts = [
+            (name, {**data, "ssh_hostname": address, "inventory_stack": name})
+            for name, address in {**known, **(addresses or {})}.items()
+        ]
         inventory = self.directory / "inventory.py"
         inventory.write_text(f"postgresql = {hosts!r}\n")
         return Running(inventory, *options)
