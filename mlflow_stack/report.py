@@ -68,12 +68,22 @@ class Report(BaseStateCallback):
             return f"connecting: {message}; {advice(message) or _AGAIN}"
         step, reason = _SURVEY, "the command failed, its output is above"
         if op_hash := self.failed_in.get(host):
-            step = ", ".join(state.get_op_meta(op_hash).names)
+            step = operation_name(host, op_hash)
             output = state.get_op_data_for_host(host, op_hash).operation_meta
             reason = last_line(output.stderr_lines) or last_line(output.stdout_lines) or "it ended without a word"
         if lost := loss(host):
             return f"{step}: {lost}; {REMAINS}"
         return f"{step}: {reason}; {_AGAIN}"
+
+
+def operation_name(host: Host, op_hash: str) -> str:
+    """Return the name that an operation has on this host.
+
+    pyinfra keeps one set of names for what all hosts declare at one place, where each may serve another model.
+    """
+    own: str = host.state.get_op_data_for_host(host, op_hash).global_arguments["name"]
+    names = host.state.get_op_meta(op_hash).names
+    return next((name for name in sorted(names) if name.endswith(f" | {own}")), own)
 
 
 def last_line(lines: Sequence[str]) -> str:

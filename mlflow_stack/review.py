@@ -23,6 +23,7 @@ from mlflow_stack.facts.batch import Question
 from mlflow_stack.facts.files import FileStates, FileTexts
 from mlflow_stack.look import Later, Look, Unanswered, begin
 from mlflow_stack.operations.commands import Remove, Sql, Write
+from mlflow_stack.report import operation_name
 from mlflow_stack.running import wants_plan
 
 # For `python -m mlflow_stack`: where to write the plan as JSON, and the reviewed plan that a run has to follow.
@@ -96,8 +97,7 @@ def _decide(host: Host, look: Look) -> list[Decision]:
 
 def _decision(host: Host, op_hash: str, look: Look) -> Decision:
     data = host.state.get_op_data_for_host(host, op_hash)
-    name = ", ".join(host.state.get_op_meta(op_hash).names)
-    decision = Decision(name)
+    decision = Decision(operation_name(host, op_hash))
     try:
         decision.commands = tuple(data.command_generator())
     except Later as later:

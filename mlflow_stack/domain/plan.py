@@ -5,11 +5,14 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 FORMAT = 1
+_SECRET = re.compile(r"(?i)(\b\w*(?:password|passwd|secret|token|api_?key)\b['\"]?\s*[=:]\s*)\S+")
+_PASSWORD_IN_URI = re.compile(r"(://[^:/@\s]*:)[^@\s]+@")
 HIDDEN = "the content is secret and not shown"
 
 
@@ -48,7 +51,10 @@ class HostPlan:
 
     @property
     def digest(self) -> str:
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        """Tells plans apart. That something is left for later counts; why is the text of an error, and may vary."""
+        operations = [replace(operation, later="later" * bool(operation.later)) for operation in self.operations]
+        facts = asdict(replace(self, operations=tuple(operations)))
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def difference(path: str, before: str | None, after: str | None) -> str:
@@ -57,7 +63,13 @@ def difference(path: str, before: str | None, after: str | None) -> str:
     lines = difflib.unified_diff(
         (before or "").splitlines(keepends=True), (after or "").splitlines(keepends=True), *names
     )
-    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+    shown = (line if line.startswith("+") else without_secrets(line) for line in lines)
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in shown)
+
+
+def without_secrets(line: str) -> str:
+    """Return a line that may be somebody else's, with what looks like a secret of theirs hidden."""
+    return _PASSWORD_IN_URI.sub(r"\1***@", _SECRET.sub(r"\1***", line))
 
 
 def to_document(plans: Iterable[HostPlan], unreached: Iterable[str], made: str) -> dict[str, Any]:
@@ -118,8 +130,10 @@ def _names(plans: Mapping[str, HostPlan]) -> str:
 
 
 def _changed_operations(reviewed: HostPlan, now: HostPlan) -> list[str]:
-    before = {operation.name: operation for operation in reviewed.operations}
-    after = {operation.name: operation for operation in now.operations}
+    before, after = (
+        {operation.name: (operation.commands, bool(operation.later)) for operation in plan.operations}
+        for plan in (reviewed, now)
+    )
     return [name for name in dict.fromkeys([*before, *after]) if before.get(name) != after.get(name)]
 
 

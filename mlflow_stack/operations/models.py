@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from shlex import quote
 
 from pyinfra.api.command import StringCommand
@@ -27,7 +27,7 @@ Commands = Generator[StringCommand, None, None]
 @operation()
 def release(
     model: str,
-    uri: str,
+    uris: Mapping[str, str],
     required: bool,
     registry: str,
     tracking_uri: str,
@@ -36,17 +36,19 @@ def release(
     toolchain: Toolchain,
     keep: int,
 ) -> Commands:
-    """Ensure that the version which `uri` resolves to now is downloaded, has its own environment, and is current.
+    """Ensure that the version which the model's URI resolves to now is downloaded, has its environment, and is current.
 
+    `uris` are those of all models of the host, by name: they are looked up together.
     A release is a directory: the model as the tracking server gave it, a link to its environment, and a marker. It is
     made beside the one that is served and becomes `current` by the rename of a symbolic link. Nothing is downloaded
     or installed when the server starts. Hosts with the same `registry` release the same version in a run, also while
     somebody moves the alias.
     """
+    uri = uris[model]
     question = {
         "python": f"{toolchain.conda_prefix}/bin/python",
         "tracking_uri": tracking_uri,
-        "wanted": json.dumps({model: vars(parse_model_uri(uri))}),
+        "wanted": json.dumps({name: vars(parse_model_uri(each)) for name, each in uris.items()}),
     }
     state = look(Models, **question).get(model, {})
     if "resolved" not in state and not state.get("missing"):

@@ -39,7 +39,7 @@ def _deploy_model(settings: Settings, model: str, configuration: list[ManagedFil
     release = models.release(
         name=f"Release model {model}",
         model=model,
-        uri=wanted.uri,
+        uris={name: each.uri for name, each in settings.production.models.items()},
         required=wanted.required,
         registry=settings.registry,
         tracking_uri=settings.tracking_uri,
@@ -48,7 +48,7 @@ def _deploy_model(settings: Settings, model: str, configuration: list[ManagedFil
         toolchain=toolchain(settings),
         keep=settings.production.keep_releases,
     )
-    ready = f"{settings.conda.prefix}/bin/python -I {layout.LIBEXEC_DIR}/ready.py model"
+    ready = f"{home}/current/env/bin/python -I {layout.LIBEXEC_DIR}/ready.py model"
     url = f"http://{settings.production_address}:{wanted.port}"
     service.ready(
         name=f"Run mlflow-production@{model} and see it predict",

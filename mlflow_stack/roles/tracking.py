@@ -42,7 +42,7 @@ def deploy_tracking(settings: Settings, survey: HostSurvey) -> None:
         passfile=PASSFILE if credentials else "",
     )
     files.managed(name="Write the unit and configuration of mlflow-tracking", files=configuration)
-    ready = f"{settings.conda.prefix}/bin/python -I {layout.LIBEXEC_DIR}/ready.py tracking"
+    ready = f"{environment.path}/bin/python -I {layout.LIBEXEC_DIR}/ready.py tracking"
     service.ready(
         name="Run mlflow-tracking and see it work",
         unit=UNIT,

@@ -12,6 +12,7 @@ from tests.e2e.stack import Stack
 INSTALL_MINICONDA = "Conda | Install Miniconda"
 BUILD_ENVIRONMENT = "Conda | Build the MLflow environment"
 CREATE_DATABASE = "PostgreSQL | Create role mlflow_user and database mlflow_db"
+UPGRADE_SCHEMA = "Tracking | Bring the database schema up to date"
 WRITE_TRACKING = "Tracking | Write the unit and configuration of mlflow-tracking"
 RUN_TRACKING = "Tracking | Run mlflow-tracking and see it work"
 WRITE_PRODUCTION = "Production | Write the units and configuration of mlflow-production"
@@ -44,14 +45,18 @@ DRIFTS = {
         [WRITE_TRACKING, RUN_TRACKING],
     ),
     "role made superuser": (f"{PSQL} 'ALTER ROLE mlflow_user SUPERUSER'", [CREATE_DATABASE]),
-    "role kept from logging in": (f"{PSQL} 'ALTER ROLE mlflow_user NOLOGIN'", [CREATE_DATABASE]),
+    "role kept from logging in": (
+        f"{PSQL} 'ALTER ROLE mlflow_user NOLOGIN'",
+        # The look finds a server that does not work, on a schema that can't be read.
+        [CREATE_DATABASE, UPGRADE_SCHEMA, RUN_TRACKING],
+    ),
     "conda configuration deleted": (f"rm {CONDA}/.condarc", [INSTALL_MINICONDA]),
     "model's environment file edited": (
         "echo MLFLOW_MODELS_WORKERS=2 >> /etc/mlflow/production/diabetes.env",
         [WRITE_PRODUCTION, RUN_MODEL],
     ),
     "model disabled": ("systemctl disable mlflow-production@diabetes", [RUN_MODEL]),
-    "all models stopped": ("systemctl stop mlflow-production", [RUN_UMBRELLA]),
+    "all models stopped": ("systemctl stop mlflow-production", [RUN_UMBRELLA, RUN_MODEL]),
     "environment's marker deleted": (
         "rm /opt/mlflow/envs/mlflow-*/.mlflow-stack.json",
         [BUILD_ENVIRONMENT, RUN_TRACKING],

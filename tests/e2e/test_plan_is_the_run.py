@@ -97,7 +97,9 @@ def mlflow_stack(*arguments: str) -> subprocess.CompletedProcess[str]:
 def compare(stack: Stack, case: str) -> tuple[list[str], list[str]]:
     """Plan and run; return the commands that the plan listed, and those that were executed and change something."""
     executed(stack.host)
+    before = stack.fingerprint()
     plan = listed(stack)
+    assert stack.fingerprint() == before
     looked = executed(stack.host)
     stack.converge()
     run = [command for command in executed(stack.host) if not command.startswith(LOOKS)]

@@ -115,7 +115,7 @@ def test_hosts_of_one_registry_release_one_version_while_the_alias_moves() -> No
     state = hosts("END OF models.py", **answers)
     arguments = {
         "model": "diabetes",
-        "uri": "models:/diabetes@champion",
+        "uris": {"diabetes": "models:/diabetes@champion"},
         "required": True,
         "tracking_uri": "http://web:5000",
         "client_environment": "/opt/mlflow/envs/mlflow-x",
