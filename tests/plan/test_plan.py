@@ -327,3 +327,14 @@ def test_plan_never_shows_the_database_password_nor_its_verifier(apart: Plan) ->
     assert "NOBYPASSRLS PASSWORD '***';" in apart.of("db", POSTGRESQL[1])
     assert "hunter2" not in apart.output
     assert "SCRAM-SHA-256$4096" not in apart.output
+
+
+def test_operation_has_the_name_of_its_own_hosts_model(plan: Planner) -> None:
+    shared: dict[str, Any] = {"production_tracking_uri": "http://10.0.0.6:5000"}
+    models = {name: {name: {"uri": f"models:/{name}@champion", "port": 5001}} for name in ("alpha", "beta")}
+
+    found = plan(production=[host(name, production_models=model, **shared) for name, model in models.items()])
+
+    assert found.status == 0, found.output
+    assert found.of("alpha", "Production | Release model alpha").startswith("    later: models:/alpha@champion")
+    assert found.of("beta", "Production | Release model beta").startswith("    later: models:/beta@champion")

@@ -57,6 +57,30 @@ def test_difference_of_equal_texts_is_empty() -> None:
     assert plans.difference("/etc/a", "one\n", "one\n") == ""
 
 
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("MLFLOW_URI=postgresql://ada:hunter2@db/x", "MLFLOW_URI=postgresql://ada:***@db/x"),
+        ("DB_PASSWORD=hunter2", "DB_PASSWORD=***"),
+        ('token: "hunter2"', "token: ***"),
+        ("host all all 0/0 ldap ldapbindpasswd=hunter2", "host all all 0/0 ldap ldapbindpasswd=***"),
+        ("password_encryption = 'scram-sha-256'", "password_encryption = 'scram-sha-256'"),
+    ],
+)
+def test_difference_hides_what_somebody_else_wrote_like_a_secret(line: str, shown: str) -> None:
+    assert plans.difference("/etc/x", f"{line}\n", None) == f"--- /etc/x\n+++ /dev/null\n@@ -1 +0,0 @@\n-{shown}\n"
+
+
+def test_reason_why_something_is_left_for_later_makes_no_other_plan() -> None:
+    refused, silent = (
+        HostPlan("web", "1f", (PlannedOperation("Release", later=reason),), 0) for reason in ("refused", "timed out")
+    )
+    decided = HostPlan("web", "1f", (PlannedOperation("Release"),), 0)
+
+    assert plans.deviations({"web": refused}, {"web": silent}) == []
+    assert len(plans.deviations({"web": refused}, {"web": decided})) == 1
+
+
 def test_plan_comes_back_from_its_document_as_it_was() -> None:
     found = document(DB, WEB, IDLE, unreached=("z", "y"))
 
