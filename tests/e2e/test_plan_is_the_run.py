@@ -24,8 +24,8 @@ RECORDER = f"""#!/bin/bash
 [ "$1" = -c ] && echo "$(printf %s "$2" | base64 -w 0)" >> {LOG}
 exec /bin/bash "$@"
 """
-# How the commands begin that only look, in a plan and in a run alike.
-LOOKS = (SURVEY_SCRIPT.strip()[:40], "echo '----8<---- ")
+# What only the commands have that look, or keep the session of a run, in a plan and in a run alike.
+LOOKS = (SURVEY_SCRIPT.strip()[:40], "echo '----8<---- ", "mlflow-stack-session")
 
 CONDARC = "/opt/mlflow/miniconda3/.condarc"
 TRACKING_UNIT = "/etc/systemd/system/mlflow-tracking.service"
@@ -72,6 +72,10 @@ def executed(host: Host) -> list[str]:
     return [script.split(" && ", 1)[1] if script.startswith("export ") else script for script in scripts]
 
 
+def looks(command: str) -> bool:
+    return any(part in command for part in LOOKS)
+
+
 def listed(stack: Stack, **overrides: Any) -> list[str]:
     """Return the commands that a plan lists."""
     done = mlflow_stack("plan", "--json", str(stack.inventory(**overrides)))
@@ -102,10 +106,10 @@ def compare(stack: Stack, case: str) -> tuple[list[str], list[str]]:
     assert stack.fingerprint() == before
     looked = executed(stack.host)
     stack.converge()
-    run = [command for command in executed(stack.host) if not command.startswith(LOOKS)]
+    run = [command for command in executed(stack.host) if not looks(command)]
     missing, surplus = Counter(run) - Counter(plan), Counter(plan) - Counter(run)
     print(f"| {case} | {len(plan)} | {len(run)} | {missing.total()} | {surplus.total()} |")
-    assert [command for command in looked if not command.startswith(LOOKS)] == []
+    assert [command for command in looked if not looks(command)] == []
     return plan, run
 
 
