@@ -6,6 +6,7 @@ import atexit
 import getpass
 import logging
 import os
+import secrets
 import select
 import signal
 import socket
@@ -22,7 +23,16 @@ from mlflow_stack.domain.survey import RUN_VARIABLE
 from mlflow_stack.inventory_errors import check_hosts, explain_errors
 from mlflow_stack.report import Report, advice
 
-RUN = f"{getpass.getuser()}@{socket.gethostname()}:{os.getpid()}"
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's uid without a passwd line; OSError from Python 3.13 on
+        return str(os.getuid())
+
+
+# Two runs in containers may have user, machine and process id in common; the last part tells them apart.
+RUN = f"{_user()}@{socket.gethostname()}:{os.getpid()}-{secrets.token_hex(3)}"
 
 _NOBODY = "pyinfra asks, and there is no terminal to answer from; run with --dry to see the changes or -y to make them"
 _STOPPED = "Stopped; commands that are at work on hosts go on. Run again to finish: the run waits for them to end."

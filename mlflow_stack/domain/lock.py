@@ -42,7 +42,7 @@ fi
 
 @dataclass(frozen=True)
 class Holder:
-    """The run that holds the lock of a host, as USER@MACHINE:PID, and for how many seconds it has done so."""
+    """The run that holds the lock of a host, as USER@MACHINE:PID-RANDOM, and for how many seconds it has done so."""
 
     run: str
     seconds: int

@@ -131,7 +131,7 @@ def test_second_run_is_refused_with_owner_pid_and_age_until_the_first_is_killed(
         go_on()
         last = second.end()
 
-    owner = rf"another run \(\S+@\S+:{first.process.pid}\) has been at work here for (\d+ min )?\d+ s"
+    owner = rf"another run \(\S+@\S+:{first.process.pid}-[0-9a-f]{{6}}\) has been at work here for (\d+ min )?\d+ s"
     for run in refused:
         assert run.status == 1
         assert "3 obstacles on the hosts; no host was changed" in run.output

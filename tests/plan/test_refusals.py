@@ -229,11 +229,11 @@ def test_inventory_without_hosts_is_no_success(plan: Planner) -> None:
 
 
 def test_host_that_another_run_works_on_stops_a_plan(plan: Planner) -> None:
-    found = plan(**everywhere(host("a", survey=[*FRESH, "lock=ada@laptop:41 125"]), host("b")))
+    found = plan(**everywhere(host("a", survey=[*FRESH, "lock=ada@laptop:41-3fa9c2 125"]), host("b")))
 
     assert found.status == 1
     assert (
-        "1 obstacle on the hosts; no host was changed @fake/a: another run (ada@laptop:41) has been at work here for "
+        "1 obstacle on the hosts; no host was changed @fake/a: another run (ada@laptop:41-3fa9c2) has been at work here for "
         "2 min 5 s; wait until it has ended, or end it there" in message(found)
     )
     assert surveyed_only(found)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from mlflow_stack.domain.lock import Holder, parse_holder
 from mlflow_stack.running import Answers, ConnectAdvice
 
 
@@ -40,3 +46,25 @@ def test_question_that_nobody_can_answer_ends_the_run_with_what_to_do(tmp_path: 
         "\n    pyinfra asks, and there is no terminal to answer from; "
         "run with --dry to see the changes or -y to make them"
     )
+
+
+SAME_PROCESS = "import os; os.getpid = lambda: 41; from mlflow_stack.running import RUN; print(RUN)"
+
+
+def name_of_a_run(program: str = SAME_PROCESS) -> str:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_runs_of_one_user_machine_and_process_id_have_names_of_their_own() -> None:
+    first, second = name_of_a_run(), name_of_a_run()
+
+    assert re.fullmatch(rf"\S+@{re.escape(socket.gethostname())}:41-[0-9a-f]{{6}}", first)
+    assert first != second
+    assert parse_holder(f"busy {first} 7") == Holder(first, 7)
+
+
+def test_run_of_a_user_without_a_name_is_named_by_the_uid() -> None:
+    nameless = "import getpass\ndef nobody(): raise KeyError\ngetpass.getuser = nobody\n"
+
+    assert name_of_a_run(nameless + SAME_PROCESS).startswith(f"{os.getuid()}@")

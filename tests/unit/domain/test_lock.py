@@ -8,9 +8,9 @@ import pytest
 from mlflow_stack.domain.lock import READY, Holder, parse_holder, session_command
 
 
-@pytest.mark.parametrize("line", ["busy ada@laptop:41 125", "ada@laptop:41 125"])
+@pytest.mark.parametrize("line", ["busy ada@laptop:41-3fa9c2 125", "ada@laptop:41-3fa9c2 125"])
 def test_run_that_has_the_lock_is_parsed(line: str) -> None:
-    assert parse_holder(line) == Holder("ada@laptop:41", 125)
+    assert parse_holder(line) == Holder("ada@laptop:41-3fa9c2", 125)
 
 
 @pytest.mark.parametrize("line", ["", READY, "busy", "Welcome to db1 42 users"])
@@ -22,11 +22,14 @@ def test_any_other_line_names_no_run(line: str) -> None:
     ("seconds", "duration"), [(0, "0 s"), (59, "59 s"), (60, "1 min"), (125, "2 min 5 s"), (7261, "2 h 1 min")]
 )
 def test_run_that_has_the_lock_is_described_by_owner_and_age(seconds: int, duration: str) -> None:
-    assert str(Holder("ada@laptop:41", seconds)) == f"another run (ada@laptop:41) has been at work here for {duration}"
+    assert (
+        str(Holder("ada@laptop:41-3fa9c2", seconds))
+        == f"another run (ada@laptop:41-3fa9c2) has been at work here for {duration}"
+    )
 
 
 def test_session_answers_each_line_and_ends_with_its_input() -> None:
-    command = shlex.split(session_command("ada@laptop:41", 30, lock=False))
+    command = shlex.split(session_command("ada@laptop:41-3fa9c2", 30, lock=False))
 
     done = subprocess.run(command, input="\n\n", capture_output=True, text=True, check=True, timeout=20)
 
@@ -34,7 +37,7 @@ def test_session_answers_each_line_and_ends_with_its_input() -> None:
 
 
 def test_session_ends_when_nothing_comes_any_more() -> None:
-    command = shlex.split(session_command("ada@laptop:41", 1, lock=False))
+    command = shlex.split(session_command("ada@laptop:41-3fa9c2", 1, lock=False))
 
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         status = process.wait(timeout=20)  # its input stays open
@@ -43,5 +46,5 @@ def test_session_ends_when_nothing_comes_any_more() -> None:
 
 
 def test_session_with_the_lock_asks_sudo_for_root_and_never_for_a_password() -> None:
-    assert 'root="sudo -n"' in session_command("ada@laptop:41", 30, lock=True)
-    assert "sudo" not in session_command("ada@laptop:41", 30, lock=False)
+    assert 'root="sudo -n"' in session_command("ada@laptop:41-3fa9c2", 30, lock=True)
+    assert "sudo" not in session_command("ada@laptop:41-3fa9c2", 30, lock=False)
