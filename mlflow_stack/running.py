@@ -37,6 +37,7 @@ RUN = f"{_user()}@{socket.gethostname()}:{os.getpid()}-{secrets.token_hex(3)}"
 _NOBODY = "pyinfra asks, and there is no terminal to answer from; run with --dry to see the changes or -y to make them"
 _STOPPED = "Stopped; commands that are at work on hosts go on. Run again to finish: the run waits for them to end."
 _options: dict[str, Any] = {}
+_report = Report()
 
 
 def prepare_run() -> dict[str, str]:
@@ -57,9 +58,18 @@ def prepare_run() -> dict[str, str]:
 
 
 def _stop(number: int, frame: object) -> None:
-    """End an interrupted run, whose status would be 0 with pyinfra 3.10."""
-    print(_STOPPED, file=sys.stderr, flush=True)
-    sys.exit(128 + number)
+    """End an interrupted run at once, whose status would be 0 with pyinfra 3.10.
+
+    Not by sys.exit: pyinfra first disconnects its hosts, for which each of them has to end what it is at, and those
+    then go on with their next commands. The end of the connections frees the locks.
+    """
+    try:
+        print(_STOPPED, file=sys.stderr)
+        _report.print()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:  # a closed pipe, or a signal amid a print, is no reason to go on
+        os._exit(128 + number)
 
 
 def wants_plan() -> bool:
@@ -78,19 +88,18 @@ def _follow(state: State) -> None:
     pyinfra 3.10 stops all hosts when one fails, unless it was given -y. It also begins its state, where callbacks are
     added, only after it has read config.py: hence the detour.
     """
-    report = Report()
     begin = state.init
 
     def init(*arguments: Any, **options: Any) -> None:
         begin(*arguments, **options)
-        report.state = state
-        state.add_callback_handler(report)  # type: ignore[no-untyped-call]
+        _report.state = state
+        state.add_callback_handler(_report)  # type: ignore[no-untyped-call]
         if _options.get("fail_percent") is None:
             state.config.FAIL_PERCENT = None  # its default
         check_hosts(state)
 
     state.init = init  # type: ignore[method-assign]
-    atexit.register(report.print)
+    atexit.register(_report.print)
 
 
 class ConnectAdvice(logging.Filter):
