@@ -36,6 +36,11 @@ RUN = f"{_user()}@{socket.gethostname()}:{os.getpid()}-{secrets.token_hex(3)}"
 
 _NOBODY = "pyinfra asks, and there is no terminal to answer from; run with --dry to see the changes or -y to make them"
 _STOPPED = "Stopped; commands that are at work on hosts go on. Run again to finish: the run waits for them to end."
+_OUT_OF_STEP = {
+    "serial": "it deploys one host after the other, and hosts need what others do in the same run; leave it out, or "
+    "deploy some hosts only with --limit",
+    "no_wait": "hosts need what others do in the same run, and have to wait for them; leave it out",
+}
 _options: dict[str, Any] = {}
 _report = Report()
 
@@ -48,6 +53,9 @@ def prepare_run() -> dict[str, str]:
     if inventory.endswith(".py") and not Path(inventory).exists():
         # pyinfra takes it for the name of a host, finds none, and ends well.
         sys.exit(f"{inventory}: no such file; expected an inventory (docs/how-to/use-your-own-servers.md)")
+    for option, reason in _OUT_OF_STEP.items():
+        if _options.get(option):
+            sys.exit(f"--{option.replace('_', '-')}: {reason}; no host was changed")
     sys.stdin = Answers(sys.stdin)  # all that input() wants
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)

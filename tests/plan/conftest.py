@@ -79,7 +79,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Planner:
 
     `_group_data`: what files of group_data/ beside the inventory hold, by their name. `_run`: no plan but a run, as
     with -y. `_json`: the plan goes to a file and not to people. `_reviewed`: a plan document that it has to follow.
-    `_limit`: pyinfra's --limit.
+    `_limit`: pyinfra's --limit. `_options`: more options of pyinfra.
     """
 
     def run(
@@ -90,6 +90,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Planner:
         _json: bool = False,
         _reviewed: Any = None,
         _limit: str = "*",
+        _options: Sequence[str] = (),
         **groups: list[Any],
     ) -> Plan:
         directory = tmp_path_factory.mktemp("plan")
@@ -105,7 +106,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Planner:
             reviewed.write_text(json.dumps(_reviewed))
             variables[REVIEWED_VARIABLE] = str(reviewed)
         arguments = [str(inventory), str(REPOSITORY / "deploy.py"), "-y" if _run else "--dry", "--json", "--debug"]
-        arguments += ["--limit", _limit]
+        arguments += ["--limit", _limit, *_options]
         done = subprocess.run(
             [sys.executable, "-m", "pyinfra", *arguments],
             cwd=_directory,

@@ -131,6 +131,23 @@ def test_run_from_another_directory_is_told_where_to_run(plan: Planner, tmp_path
     )
 
 
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        (
+            "--serial",
+            "it deploys one host after the other, and hosts need what others do in the same run; leave it out, or "
+            "deploy some hosts only with --limit",
+        ),
+        ("--no-wait", "hosts need what others do in the same run, and have to wait for them; leave it out"),
+    ],
+)
+def test_option_that_lets_hosts_run_out_of_step_is_refused(plan: Planner, option: str, reason: str) -> None:
+    found = plan(_run=True, _options=[option], **everywhere(host("a"), host("b")))
+
+    assert_refused_before_any_command(found, f"{option}: {reason}; no host was changed")
+
+
 def surveyed_only(found: Plan) -> bool:
     """Return whether every host was asked for nothing but its survey."""
     return all(len(commands) == 1 for commands in found.commands.values())
@@ -229,11 +246,11 @@ def test_inventory_without_hosts_is_no_success(plan: Planner) -> None:
 
 
 def test_host_that_another_run_works_on_stops_a_plan(plan: Planner) -> None:
-    found = plan(**everywhere(host("a", survey=[*FRESH, "lock=ada@laptop:41-3fa9c2 125"]), host("b")))
+    found = plan(**everywhere(host("a", survey=[*FRESH, "lock=ada@laptop:41 125"]), host("b")))
 
     assert found.status == 1
     assert (
-        "1 obstacle on the hosts; no host was changed @fake/a: another run (ada@laptop:41-3fa9c2) has been at work here for "
+        "1 obstacle on the hosts; no host was changed @fake/a: another run (ada@laptop:41) has been at work here for "
         "2 min 5 s; wait until it has ended, or end it there" in message(found)
     )
     assert surveyed_only(found)
