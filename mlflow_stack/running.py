@@ -80,6 +80,11 @@ def _stop(number: int, frame: object) -> None:
         os._exit(128 + number)
 
 
+def is_prepared() -> bool:
+    """Return whether config.py, and with it prepare_run, was read: only then are the options of the run known."""
+    return bool(_options)
+
+
 def wants_plan() -> bool:
     """Return whether somebody is to read the plan: under --dry, and without -y, when pyinfra asks for leave."""
     return bool(_options.get("dry") or not _options.get("yes", True))

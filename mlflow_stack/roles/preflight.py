@@ -15,7 +15,7 @@ from pyinfra.api.state import State
 from mlflow_stack.domain.survey import HostSurvey, Needs, obstacles, one_machine_twice
 from mlflow_stack.facts.host import Survey
 from mlflow_stack.inventory_check import load
-from mlflow_stack.running import RUN, is_dry
+from mlflow_stack.running import RUN, is_dry, is_prepared
 from mlflow_stack.session import begin
 from mlflow_stack.settings import Settings
 
@@ -23,6 +23,11 @@ from mlflow_stack.settings import Settings
 # an environment on a slow network.
 OTHER_RUN_TIMEOUT_S = 300
 OTHER_RUN_PAUSE_S = 5
+
+_UNPREPARED = (
+    "config.py was not read, so this run knows none of its options; run pyinfra in the directory of deploy.py and "
+    "config.py, without --config; no host was changed"
+)
 
 _lock = threading.Lock()
 _surveys: dict[int, dict[Host, HostSurvey] | PyinfraError] = {}
@@ -32,7 +37,7 @@ def preflight(host: Host) -> HostSurvey:
     """Return the survey of a host; the first call locks and surveys all hosts at once.
 
     Raises DeployError that lists everything that stands in the way on any host: distribution, systemd, memory, disk,
-    ports and who holds them, foreign PostgreSQL or MLflow, sudo, another run.
+    ports and who holds them, foreign PostgreSQL or MLflow, sudo, another run; and when config.py was not read.
     A host that is lost meanwhile ends its own deploy.py here, the others go on.
     """
     state = host.state
@@ -49,6 +54,8 @@ def preflight(host: Host) -> HostSurvey:
 
 def _survey_all(state: State) -> dict[Host, HostSurvey] | PyinfraError:
     """Return the surveys, or the refusal: kept like them, or each host that waits here would survey all again."""
+    if not is_prepared():
+        return DeployError(_UNPREPARED)  # without --dry in sight, it would lock the hosts
     # Not pyinfra's get_facts: it would wait for a place in the pool that this very call occupies.
     active = state.inventory.get_active_hosts()
     hosts = [host for host in state.inventory if host in active]

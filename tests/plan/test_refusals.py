@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.plan.conftest import FRESH, Plan, Planner, host
+from tests.plan.conftest import FRESH, REPOSITORY, Plan, Planner, host
 from tests.unit.recorded import lines
 
 REQUIRED = {"diabetes": {"uri": "models:/diabetes@champion", "port": 5001}}
@@ -128,6 +128,18 @@ def test_run_from_another_directory_is_told_where_to_run(plan: Planner, tmp_path
 
     assert_refused_before_any_command(
         found, "required, but not set; run pyinfra in the directory that holds group_data/all.py"
+    )
+
+
+def test_run_that_did_not_read_config_py_is_told_where_to_run(plan: Planner, tmp_path: Path) -> None:
+    data = (REPOSITORY / "group_data" / "all.py").read_text()
+
+    found = plan(_directory=tmp_path, _group_data={"all.py": data}, **everywhere(host("a")))
+
+    assert_refused_before_any_command(
+        found,
+        "config.py was not read, so this run knows none of its options; run pyinfra in the directory of deploy.py and "
+        "config.py, without --config; no host was changed",
     )
 
 
