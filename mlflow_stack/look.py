@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
 from pyinfra.api.operation import OperationMeta
@@ -124,14 +123,14 @@ def agreed(question: str, answer: Answer) -> Answer:
 
 
 def look_at(other: Host, fact: type[FactBase[Answer]], **arguments: Any) -> Answer:
-    """Return what a fact says on another host now; its default when that host failed or can't be reached."""
-    nothing: Answer = fact().default()
-    if other in other.state.failed_hosts:
+    """Return what a fact says on another host now; its default when that host failed, or is outside the limit.
+
+    Those outside the limit (--limit) have no session: a run would wait for one that is silent for ever.
+    """
+    if other in other.state.failed_hosts or not other.state.is_host_in_limit(other):
+        nothing: Answer = fact().default()
         return nothing
-    try:
-        return other.get_fact(fact, **arguments)
-    except ConnectError:
-        return nothing
+    return other.get_fact(fact, **arguments)
 
 
 def _has_changed_anything(state: State) -> bool:

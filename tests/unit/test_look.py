@@ -15,7 +15,7 @@ from pyinfra.connectors.util import CommandOutput
 from pyinfra.context import ctx_host, ctx_state
 
 from mlflow_stack.facts.batch import Question
-from mlflow_stack.look import Later, Unanswered, begin, look, look_after_changes, look_again, must_not_write
+from mlflow_stack.look import Later, Unanswered, begin, look, look_after_changes, look_again, look_at, must_not_write
 
 
 class Load(FactBase[str]):
@@ -166,3 +166,26 @@ def test_look_that_somebody_reads_first_must_not_write(host: Host) -> None:
     assert must_not_write()
     begin(host, for_plan=False)
     assert not must_not_write()
+
+
+def test_other_host_is_asked_unless_it_failed(host: Host) -> None:
+    other = host.state.inventory.get_host("@fake/other")
+    answers(other, alone="7")
+
+    assert look_at(other, Load, of="disk") == "7"
+    host.state.failed_hosts.add(other)
+    assert look_at(other, Load, of="disk") == "unknown"
+
+
+def test_other_host_outside_the_limit_is_left_alone() -> None:
+    hosts = [(name, {"fake_delay": 0, "fake_delay_jitter": 0}) for name in ("@fake/host", "@fake/other")]
+    inventory = Inventory((hosts, {}))  # type: ignore[no-untyped-call]
+    host, other = (inventory.get_host(name) for name, _ in hosts)
+    state = State(inventory, Config(), initial_limit=[host])  # type: ignore[no-untyped-call]
+    connect_all(state)
+    answers(other, alone="7")
+
+    with ctx_state.use(state), ctx_host.use(host):
+        found = look_at(other, Load, of="disk")
+
+    assert (found, other.connected, asked(other)) == ("unknown", False, [])
