@@ -144,6 +144,7 @@ _end = _End()
 def _open(host: Host, command: str) -> Channel | None:
     """Start a command beside those of pyinfra, on the connection that it has already."""
     if transport := _transport(host):
+        explain_end(transport)
         channel = transport.open_session()
         channel.exec_command(command)
         return channel
@@ -154,6 +155,21 @@ def _open(host: Host, command: str) -> Channel | None:
             subprocess.Popen(command, shell=True, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)  # noqa: S602
         return ours
     return None
+
+
+def explain_end(transport: Transport) -> None:
+    """Let what waits for an answer on a connection that ends fail with SSHException, and not with EOFError.
+
+    pyinfra 3.10 gives up the one host for the former, and the whole run, with a traceback, for paramiko's EOFError. It
+    gets that when it waits to begin a command: the host went silent between two of them.
+    """
+    take = transport.get_exception
+
+    def get_exception() -> Exception | None:
+        error: Exception | None = take()
+        return SSHException("the connection ended") if isinstance(error, EOFError) else error
+
+    transport.get_exception = get_exception  # type: ignore[method-assign]
 
 
 def _transport(host: Host) -> Transport | None:

@@ -212,6 +212,32 @@ def test_host_that_is_lost_in_a_command_is_given_up_and_the_next_run_waits_for_t
     assert_converged(fleet)
 
 
+def test_host_that_is_lost_between_two_commands_is_given_up_and_the_others_go_on(fleet: Fleet) -> None:
+    lost = fleet.hosts["db2"]
+    lost.run(f"rm {PROGRAM}")
+    with fleet.hung("db1") as go_on:
+        running = fleet.start("-y")
+        assert wait_until(lambda: stands_still(fleet.hosts["db1"]), TIMEOUT_S), running.output
+
+        lost.freeze()  # while it waits for db1; its next command is then begun and gets no answer
+        go_on()
+        try:
+            run = running.end()
+        finally:
+            lost.thaw()
+    lost.wait()
+
+    assert "Traceback" not in run.output
+    assert run.status == 1
+    assert run.output.splitlines()[-2:] == [
+        "1 of 3 hosts failed",
+        f"  db2: Base | Install the programs of MLflow Stack: the host has not answered for {SILENCE_S} s; {REMAINS}",
+    ]
+    assert run.changed == [INSTALL_PACKAGES]  # on db1, which went on
+    assert fleet.run("-y").status == 0
+    assert_converged(fleet)
+
+
 def test_command_that_fails_on_one_host_is_named_at_the_end_and_the_others_go_on(fleet: Fleet) -> None:
     fleet.hosts["db1"].run(f"rm {PROGRAM}")
     fleet.hosts["db2"].run(f"rm {PROGRAM} && mkdir {PROGRAM} && touch {PROGRAM}/full")
