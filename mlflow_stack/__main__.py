@@ -4,7 +4,8 @@
     apply INVENTORY PLAN      make a plan so that `plan --json` printed, if it still is what a run would do
     drift INVENTORY           as plan, and silent when every host is as declared
 
-Other options are given to pyinfra as they are: --limit, --data, --ssh-user and so on (pyinfra --help).
+Other options come after these, and are given to pyinfra as they are: --limit, --data, --ssh-user and so on (pyinfra
+--help).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from mlflow_stack.domain import plan as plans
 from mlflow_stack.domain.plan import HostPlan
@@ -29,6 +30,9 @@ NOTHING, ERROR, PENDING = 0, 1, 2
 def main(arguments: list[str]) -> int:
     """Run one of the commands; return the exit status."""
     options, for_pyinfra = _parser().parse_known_args(arguments)
+    if problem := _misplaced(arguments) or _no_inventory(options.inventory):
+        print(f"{problem}; no host was touched", file=sys.stderr)
+        return ERROR
     if options.command == "apply":
         return apply(options.inventory, options.plan, for_pyinfra)
     found = make_plan(options.inventory, for_pyinfra)
@@ -45,8 +49,14 @@ def main(arguments: list[str]) -> int:
     return status
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(ERROR, f"{self.prog}: error: {message}\n")  # argparse's own 2 would say that there are changes
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m mlflow_stack", description=__doc__, allow_abbrev=False)
+    parser = _Parser("python -m mlflow_stack", description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("plan", "apply", "drift"):
@@ -57,6 +67,20 @@ def _parser() -> argparse.ArgumentParser:
         if name == "apply":
             command.add_argument("plan", type=Path, help="a file with what `plan --json` printed")
     return parser
+
+
+def _misplaced(arguments: list[str]) -> str:
+    """Return what is wrong when an option of pyinfra's comes first: its value would be taken for the inventory."""
+    first = next((argument for argument in arguments[1:] if argument != "--json"), "")
+    expected = f"expected the inventory right after {arguments[0]}, and options of pyinfra after that"
+    return f"{first}: {expected}" if first.startswith("-") else ""
+
+
+def _no_inventory(inventory: str) -> str:
+    """Return what is wrong with an inventory that pyinfra would take for the name of a host, or of a module."""
+    if Path(inventory).is_file() or inventory.startswith("@") or "," in inventory:
+        return ""
+    return f"{inventory}: no such file; expected an inventory (docs/how-to/use-your-own-servers.md)"
 
 
 def make_plan(inventory: str, for_pyinfra: list[str]) -> dict[str, Any] | None:
