@@ -12,6 +12,7 @@ import os
 import socket
 import subprocess
 import threading
+from dataclasses import dataclass
 from typing import Protocol
 
 from paramiko import SSHException, Transport
@@ -30,6 +31,9 @@ SILENCE_S = int(os.environ.get("MLFLOW_STACK_SILENCE_S", "30"))
 BEATS = 6
 BEAT_S = SILENCE_S / BEATS
 
+# So much is shown of what a host says instead of beginning a session.
+WORDS = 200
+
 REMAINS = "its command may still be at work there: run again when the host is back, the run waits for it to end"
 
 _SILENT = f"the host has not answered for {SILENCE_S} s"
@@ -46,27 +50,37 @@ class Channel(Protocol):
     def sendall(self, data: bytes, /) -> None: ...
 
 
-def begin(host: Host, run: str, *, lock: bool) -> Holder | None:
-    """Begin the session of a run with a host; with `lock` keep its lock to the end, or return who has it instead.
+@dataclass(frozen=True)
+class Refused:
+    """No session began; `words`: what the host said instead, "" when nothing."""
 
-    Hosts that pyinfra reaches in another way than SSH or @local have no session. Nor has a host that gives us no root;
-    the survey says what is wrong with it.
+    words: str
+
+
+def begin(host: Host, run: str, *, lock: bool) -> Holder | Refused | None:
+    """Begin the session of a run with a host; with `lock` keep its lock to the end.
+
+    Returns who has the lock instead, or why no session began, as on a host that gives us no root. Hosts that pyinfra
+    reaches in another way than SSH or @local have no session, and a host that is lost needs none: None.
     """
     begun = threading.Event()
     threading.Thread(target=_limit, args=(host, begun), daemon=True).start()
     try:
         channel = _open(host, session_command(run, SILENCE_S, lock=lock))
-        line = _first_line(channel) if channel else ""
+        said = _said(channel) if channel else []
     except (OSError, EOFError, SSHException) as error:
         lose(host, f"the connection broke ({error})")
         return None
     finally:
         begun.set()
-    if channel and line == READY:
-        _sessions[host] = Session(host, channel)
-        if _end not in host.state.callback_handlers:
-            host.state.add_callback_handler(_end)  # type: ignore[no-untyped-call]  # pyinfra's own
-    return parse_holder(line)
+    if not channel:
+        return None
+    if said[-1:] != [READY]:
+        return parse_holder(said[-1] if said else "") or Refused(" ".join(said)[:WORDS])
+    _sessions[host] = Session(host, channel)
+    if _end not in host.state.callback_handlers:
+        host.state.add_callback_handler(_end)  # type: ignore[no-untyped-call]  # pyinfra's own
+    return None
 
 
 def _limit(host: Host, begun: threading.Event) -> None:
@@ -177,14 +191,15 @@ def _transport(host: Host) -> Transport | None:
     return connector.client.get_transport() if isinstance(connector, SSHConnector) and connector.client else None
 
 
-def _first_line(channel: Channel) -> str:
-    line = b""
-    while not line.endswith(b"\n"):
-        more = channel.recv(1)
-        if not more:
-            break  # no root: sudo has said so, to nobody
+def _said(channel: Channel) -> list[str]:
+    """Return what a session's program says up to READY, or up to its end."""
+    lines, line = [], b""
+    while READY not in lines and (more := channel.recv(1)):
         line += more
-    return line.decode(errors="replace").strip()
+        if more == b"\n":
+            lines.append(line.decode(errors="replace").strip())
+            line = b""
+    return [said for said in [*lines, line.decode(errors="replace").strip()] if said]
 
 
 def _end_input(channel: Channel) -> None:

@@ -54,13 +54,14 @@ class Holder:
 def session_command(run: str, silence_s: int, *, lock: bool) -> str:
     """Return the command of a run's session, which ends when no line came to it for `silence_s` seconds.
 
-    With `lock` it is root, takes the lock and keeps it to its end. Its first line is READY, or one for `parse_holder`
-    when another run has the lock. Then it answers each line with an empty one.
+    With `lock` it is root, takes the lock and keeps it to its end. It says READY, or a line for `parse_holder` when
+    another run has the lock; before that, and instead, comes what a shell's start or sudo has to say. Then it answers
+    each line with an empty one.
     """
     script = _LOCK + _ANSWER if lock else _ANSWER
     session = f"bash -c {quote(script)} mlflow-stack-session {quote(run)} {silence_s}"
     root = '[ "$(id -u)" = 0 ] || root="sudo -n"; ' if lock else ""
-    return f"sh -c {quote(f'{root}exec $root {session}')}"
+    return f"sh -c {quote(f'{root}exec $root {session} 2>&1')}"
 
 
 def parse_holder(line: str) -> Holder | None:

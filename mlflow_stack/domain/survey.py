@@ -80,8 +80,9 @@ class OtherRun:
 class HostSurvey:
     """What a host is.
 
-    `sudo` is the refusal of sudo, empty when root can be had; `holder` another run that has the host's lock; `name`
-    what the inventory of the last deploy called the host.
+    `sudo` is the refusal of sudo, empty when root can be had; `holder` another run that has the host's lock;
+    `no_session` why this run could not begin its session, empty when it did or has none; `name` what the inventory of
+    the last deploy called the host.
     """
 
     user: str = ""
@@ -101,6 +102,7 @@ class HostSurvey:
     accounts: Mapping[str, str] | None = None
     other_runs: tuple[OtherRun, ...] = ()
     holder: Holder | None = None
+    no_session: str = ""
     name: str = ""
 
     @property
@@ -187,6 +189,11 @@ def obstacles(survey: HostSurvey, needs: Needs) -> list[str]:
         return [
             f"user {survey.user!r} can't become root without a password (sudo: {survey.sudo.removeprefix('sudo: ')}); "
             f"allow it in /etc/sudoers.d: {survey.user} ALL=(ALL) NOPASSWD: ALL"
+        ]
+    if survey.no_session:
+        return [
+            f"this run can't lock the host, nor notice when it is lost ({survey.no_session}); expected that "
+            f"user {survey.user!r} may run bash as root, and that root can write /run"
         ]
     if platforms.find_platform(survey.os_id, survey.version_id) is None:
         found = survey.title or "an unknown system without /etc/os-release"

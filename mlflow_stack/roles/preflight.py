@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from gevent import GreenletExit  # type: ignore[import-untyped]
 from pyinfra import logger
@@ -12,11 +13,12 @@ from pyinfra.api.exceptions import DeployError, PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from mlflow_stack.domain.lock import Holder
 from mlflow_stack.domain.survey import HostSurvey, Needs, obstacles, one_machine_twice
 from mlflow_stack.facts.host import Survey
 from mlflow_stack.inventory_check import load
 from mlflow_stack.running import RUN, is_dry, is_prepared
-from mlflow_stack.session import begin
+from mlflow_stack.session import Refused, begin
 from mlflow_stack.settings import Settings
 
 # How long a command of another run is waited for, and how often it is looked for. The longest is the installation of
@@ -78,13 +80,14 @@ def _survey_all(state: State) -> dict[Host, HostSurvey] | PyinfraError:
 
 def _survey(host: Host) -> HostSurvey:
     """Survey a host, in a session with it; a command that a killed run left there gets the time to end."""
-    holder = begin(host, RUN, lock=not is_dry())
-    if holder and holder.run != RUN:  # ours when the inventory has one machine under two names
-        return HostSurvey(holder=holder)
+    begun = begin(host, RUN, lock=not is_dry())
+    if isinstance(begun, Holder) and begun.run != RUN:  # ours when the inventory has one machine under two names
+        return HostSurvey(holder=begun)
+    no_session = begun.words or "no word from it" if isinstance(begun, Refused) else ""
     end = time.monotonic() + OTHER_RUN_TIMEOUT_S
     while True:
         # Without sudo: the survey asks for it itself, to be able to say what is wrong with it.
-        survey = host.get_fact(Survey, _sudo=False)
+        survey = replace(host.get_fact(Survey, _sudo=False), no_session=no_session)
         if survey.holder or not survey.other_runs or time.monotonic() > end:
             return survey
         logger.info(f"{host.print_prefix}Waiting for another run ({survey.other_runs[0].run}) to end its command")

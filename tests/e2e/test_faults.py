@@ -170,6 +170,22 @@ def test_plan_takes_no_lock(fleet: Fleet) -> None:
     assert fleet.hosts["db1"].run("cat /run/mlflow-stack.lock").stdout == before
 
 
+def test_host_that_can_not_be_locked_stops_the_run(fleet: Fleet) -> None:
+    host = fleet.hosts["db2"]
+    host.put("/etc/sudoers.d/zz-no-bash", "deploy ALL=(ALL) NOPASSWD: ALL, !/bin/bash, !/usr/bin/bash\n", "440")
+    try:
+        run = fleet.run("-y")
+    finally:
+        host.run("rm /etc/sudoers.d/zz-no-bash")
+
+    assert run.status == 1
+    assert "1 obstacle on the hosts; no host was changed" in run.output
+    assert re.search(
+        r"^  db2: this run can't lock the host, nor notice when it is lost \(.*bash", run.output, re.MULTILINE
+    )
+    assert "expected that user 'deploy' may run bash as root, and that root can write /run" in run.output
+
+
 # --- hosts that are lost ------------------------------------------------------------------------------------------
 
 

@@ -169,6 +169,12 @@ def test_nothing_is_in_the_way_on_a_host_that_is_fresh_or_deployed(survey: HostS
             id="lock",
         ),
         pytest.param(
+            {"user": "deploy", "no_session": "bash: /run/mlflow-stack.lock: Read-only file system"},
+            "this run can't lock the host, nor notice when it is lost (bash: /run/mlflow-stack.lock: Read-only file "
+            "system); expected that user 'deploy' may run bash as root, and that root can write /run",
+            id="no-session",
+        ),
+        pytest.param(
             {"name": "mlflow2"},
             "this machine was deployed as 'mlflow2', and the inventory calls it 'mlflow1'; correct the address if it "
             "is another machine's, or set preflight_former_name = 'mlflow2' for this host if it was renamed",
