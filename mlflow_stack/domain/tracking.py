@@ -46,7 +46,8 @@ def as_tracking_user(command: str, passfile: str) -> str:
 
     The password file is root's alone; systemd hands it over, so it is neither in an argument nor in an environment.
     libpq wants a file that its user alone may read, and since systemd 254 a credential's mode says otherwise (systemd
-    issue 29096): the user makes a copy in a directory that goes when the command ends.
+    issue 29096): the user makes a copy in a directory that goes when the command ends. A plan and a run may be there at
+    the same time, so each shell ($$) has a directory of its own.
     """
     if not passfile:
         return f"runuser -u {layout.TRACKING_USER} -- env -C / {command}"
@@ -55,7 +56,7 @@ def as_tracking_user(command: str, passfile: str) -> str:
     return (
         f"systemd-run --quiet --wait --pipe --collect -p User={layout.TRACKING_USER} "
         f"-p LoadCredential=pgpass:{passfile} -p PrivateMounts=yes "
-        f"-p RuntimeDirectory=mlflow-stack -p RuntimeDirectoryMode=0700 sh -c {quote(script)}"
+        f"-p RuntimeDirectory=mlflow-stack-$$ -p RuntimeDirectoryMode=0700 sh -c {quote(script)}"
     )
 
 

@@ -77,7 +77,7 @@ def test_command_of_the_tracking_user_gets_no_password_on_its_line() -> None:
     assert as_tracking_user("mlflow db upgrade x", "/etc/mlflow/credentials/pgpass") == (
         "systemd-run --quiet --wait --pipe --collect -p User=mlflow "
         "-p LoadCredential=pgpass:/etc/mlflow/credentials/pgpass -p PrivateMounts=yes "
-        "-p RuntimeDirectory=mlflow-stack -p RuntimeDirectoryMode=0700 "
+        "-p RuntimeDirectory=mlflow-stack-$$ -p RuntimeDirectoryMode=0700 "
         "sh -c 'install --mode=600 $CREDENTIALS_DIRECTORY/pgpass $RUNTIME_DIRECTORY/pgpass; "
         "PGPASSFILE=$RUNTIME_DIRECTORY/pgpass exec mlflow db upgrade x'"
     )
