@@ -16,6 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -47,7 +48,8 @@ def check_tracking(url: str, artifacts: bool) -> None:
     call("GET", f"{url}/health")
     call("POST", f"{url}/api/2.0/mlflow/experiments/search", b'{"max_results": 1}')
     if artifacts:
-        check_artifacts(f"{url}/api/2.0/mlflow-artifacts/artifacts/.mlflow-stack-probe-{os.getpid()}")
+        # Hosts that share a store may probe it at the same moment.
+        check_artifacts(f"{url}/api/2.0/mlflow-artifacts/artifacts/.mlflow-stack-probe-{uuid.uuid4().hex}")
 
 
 def check_artifacts(url: str) -> None:

@@ -1,6 +1,7 @@
 """ready.py, run as a host runs it, against a stand-in that answers as a server does when it is ill."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,9 +56,13 @@ def test_artifact_goes_up_comes_back_and_is_deleted(tracking: StandIn) -> None:
     done = ready("tracking", tracking.url + "/", "--artifacts")
 
     methods = [what.split("/artifacts/.mlflow-stack-probe-")[0] for what, _ in tracking.requests[2:]]
+    names = {what.split("-probe-")[1] for what, _ in tracking.requests[2:]}
     assert outcome(done) == (0, "", "")
     assert methods == [f"{method} /api/2.0/mlflow-artifacts" for method in ("PUT", "GET", "DELETE")]
     assert len(tracking.requests[2][1]) == 1024
+    assert [bool(re.fullmatch("[0-9a-f]{32}", name)) for name in names] == [True], (
+        "hosts that share a store may collide"
+    )
 
 
 def test_plan_writes_no_artifact(tracking: StandIn) -> None:
