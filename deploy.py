@@ -26,12 +26,12 @@ with reviewed(survey.machine_id):
         deploy_postgresql(settings=settings, survey=survey)
 
     if "tracking" in host.groups or "production" in host.groups:
-        deploy_conda(settings=settings, survey=survey)
+        environment = deploy_conda(settings=settings, survey=survey)
 
     wait_for_database(settings=settings)
 
     if "tracking" in host.groups:
-        deploy_tracking(settings=settings, survey=survey)
+        deploy_tracking(settings=settings, survey=survey, environment_built=environment)
 
     wait_for_tracking(settings=settings)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyinfra.api.deploy import deploy
+from pyinfra.api.operation import OperationMeta
 
 from mlflow_stack.domain.conda import condarc
 from mlflow_stack.domain.environment import EnvironmentSpec, Toolchain
@@ -33,8 +34,8 @@ def toolchain(settings: Settings) -> Toolchain:
 
 
 @deploy("Conda")
-def deploy_conda(settings: Settings, survey: HostSurvey) -> None:
-    """Ensure Miniconda, its configuration and the MLflow environment."""
+def deploy_conda(settings: Settings, survey: HostSurvey) -> OperationMeta:
+    """Ensure Miniconda, its configuration and the MLflow environment; return the operation that builds the latter."""
     url, sha256 = settings.conda.installer_for(survey.machine)
     conda.miniconda(
         name="Install Miniconda",
@@ -45,7 +46,7 @@ def deploy_conda(settings: Settings, survey: HostSurvey) -> None:
         sha256=sha256,
         condarc=condarc(settings.conda.channels, settings.conda.channel_alias, settings.conda.accept_anaconda_tos),
     )
-    conda.environment(
+    return conda.environment(
         name="Build the MLflow environment",
         spec=mlflow_environment(settings),
         toolchain=toolchain(settings),

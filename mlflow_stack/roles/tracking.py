@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyinfra.api.deploy import deploy
+from pyinfra.api.operation import OperationMeta
 
 from mlflow_stack import secret_store
 from mlflow_stack.domain import layout
@@ -20,8 +21,8 @@ ENVIRONMENT_FILE = f"{layout.CONFIG_DIR}/tracking.env"
 
 
 @deploy("Tracking")
-def deploy_tracking(settings: Settings, survey: HostSurvey) -> None:
-    """Ensure that the tracking server runs on the present schema and really works."""
+def deploy_tracking(settings: Settings, survey: HostSurvey, environment_built: OperationMeta) -> None:
+    """Ensure that the tracking server runs on the present schema and environment, and really works."""
     environment, tracking = mlflow_environment(settings), settings.tracking
     credentials, configuration = _credentials(settings), _configuration(settings, survey, environment)
     files.managed(
@@ -47,11 +48,11 @@ def deploy_tracking(settings: Settings, survey: HostSurvey) -> None:
         name="Run mlflow-tracking and see it work",
         unit=UNIT,
         files=[*configuration, *credentials],
-        # The marker is newer than the process when the environment had to be built again.
+        # For a run that was interrupted: the marker is newer than the process when the environment was built again.
         watched=[f"{environment.path}/{layout.MARKER}"],
         check=f"{ready} {settings.tracking_uri} --artifacts",
         timeout_s=tracking.ready_timeout_s,
-        after=[schema],
+        after=[environment_built, schema],
     )
 
 

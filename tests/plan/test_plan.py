@@ -260,6 +260,15 @@ def test_plan_of_a_drifted_host_shows_changed_lines_and_modes_but_no_secret(
     assert PASSFILE not in found.commands["@fake/mlflow1"][-1].split("FileStates")[0]
 
 
+def test_server_is_restarted_on_an_environment_that_is_built_again_as_it_was(
+    plan: Planner, deployed: dict[str, list[Any]]
+) -> None:
+    found = plan(**everywhere({**deployed, "Environment": ["exists"]}))
+
+    assert "systemctl restart mlflow-tracking.service" in found.of("mlflow1", TRACKING[3])
+    assert [name for name, hosts in found.changes.items() if hosts][:2] == [CONDA[1], TRACKING[3]]
+
+
 def test_run_that_differs_from_its_reviewed_plan_changes_no_host(
     plan: Planner, document: dict[str, Any], deployed: dict[str, list[Any]]
 ) -> None:
