@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from shlex import quote
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from pyinfra.api.command import StringCommand
 from pyinfra.api.facts import FactBase
 
+from mlflow_stack.domain.files import FileState, parse_states, read_states_command
 from mlflow_stack.domain.postgresql import literal
 
 PSQL = "runuser -u postgres -- psql -X -A -t -q -v ON_ERROR_STOP=1 -d postgres"
@@ -18,14 +20,15 @@ _CUT = "----8<----"
 
 @dataclass(frozen=True)
 class PostgresqlState:
-    """`hba`, `ident`: the files' texts, None when absent. `server`: what the running server says, {} when it is down.
+    """`files`: mode, owner and checksum of our drop-in, pg_hba.conf and pg_ident.conf, by path. `hba`, `ident`: the
+    texts of the latter two, None when absent. `server`: what the running server says, {} when it is down.
 
     `server` has: role (attributes, and of its password's verifier only salt, iterations and SHA-256), database (owner,
     encoding, public_connect), pending_restart (settings), stale (True: a configuration file is newer than what the
     server has loaded).
     """
 
-    conf_sha256: str = ""
+    files: Mapping[str, FileState] = field(default_factory=dict)
     hba: str | None = None
     ident: str | None = None
     enabled: bool = False
@@ -42,7 +45,7 @@ class Postgresql(FactBase[PostgresqlState]):
         newest = " ".join(quote(file) for file in files)
         # awk 1: as cat, but with a newline at the end, since another section follows.
         return StringCommand(
-            f"echo \"$(sha256sum < {quote(files[0])} 2>/dev/null | cut -c1-64)\"; echo '{_CUT}'; "
+            f"{read_states_command(files)}; echo '{_CUT}'; "
             f"awk 1 {quote(files[1])} 2>/dev/null; echo '{_CUT}'; awk 1 {quote(files[2])} 2>/dev/null; echo '{_CUT}'; "
             f"systemctl is-enabled {quote(unit)} 2>/dev/null; echo '{_CUT}'; "
             f"newest=$(stat -c %.Y {newest} 2>/dev/null | sort -n | tail -n 1); "
@@ -51,9 +54,9 @@ class Postgresql(FactBase[PostgresqlState]):
         )
 
     def process(self, output: list[str]) -> PostgresqlState:
-        conf, hba, ident, enabled, server = _sections(output)
+        states, hba, ident, enabled, server = _sections(output)
         return PostgresqlState(
-            conf_sha256="".join(conf),
+            files=parse_states(states),
             hba="".join(f"{line}\n" for line in hba) or None,
             ident="".join(f"{line}\n" for line in ident) or None,
             enabled="enabled" in enabled or "enabled-runtime" in enabled,

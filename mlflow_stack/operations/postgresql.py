@@ -62,17 +62,17 @@ def _changed_files(
     hba_lines: Sequence[str],
     ident_lines: Sequence[str],
 ) -> list[ManagedFile | ManagedBlock]:
-    files: list[ManagedFile | ManagedBlock] = []
-    if hashlib.sha256(configuration.encode()).hexdigest() != state.conf_sha256:
-        # -C makes the server read its whole configuration; the drop-in is tried as the last file of it.
-        check = (
-            f'chmod 755 "$d"; runuser -u postgres -- {bin_dir}/postgres -C max_connections '
-            f'-c config_file="$new" -D {quote(conf_dir)} > /dev/null'
-        )
-        files.append(ManagedFile(f"{conf_dir}/conf.d/50-mlflow.conf", configuration, *OWNER, check=check))
+    # -C makes the server read its whole configuration; the drop-in is tried as the last file of it.
+    check = (
+        f'chmod 755 "$d"; runuser -u postgres -- {bin_dir}/postgres -C max_connections '
+        f'-c config_file="$new" -D {quote(conf_dir)} > /dev/null'
+    )
+    drop_in = ManagedFile(f"{conf_dir}/conf.d/50-mlflow.conf", configuration, *OWNER, check=check)
+    files: list[ManagedFile | ManagedBlock] = [drop_in] if state.files.get(drop_in.path) != drop_in.state() else []
     for name, text, lines in (("pg_hba.conf", state.hba, hba_lines), ("pg_ident.conf", state.ident, ident_lines)):
         block = ManagedBlock(f"{conf_dir}/{name}", tuple(lines), pg.BEGIN, pg.END, *OWNER)
-        if block.text(text or "") != text:
+        found = state.files.get(block.path)
+        if block.text(text or "") != text or not found or (found.mode, found.owner, found.group) != OWNER:
             files.append(block)
     return files
 

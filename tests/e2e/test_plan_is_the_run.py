@@ -39,6 +39,7 @@ DRIFTS = {
     "hand-edited unit": f"sed -i s/TimeoutStopSec=.*/TimeoutStopSec=7/ {TRACKING_UNIT}",
     "drop-in of somebody else": f"mkdir -p {DROP_IN} && printf '[Service]\\nNice=5\\n' > {DROP_IN}/nice.conf",
     "line in front of ours in pg_hba.conf": f"sed -i '1i local all all trust' {HBA}",
+    "mode of pg_hba.conf opened": f"chmod 666 {HBA}",
     "edited .condarc": f"echo 'ssl_verify: false' >> {CONDARC}",
     "mode of a file opened": "chmod 666 /etc/mlflow/tracking.env",
     "file of ours removed": "rm /etc/mlflow/production/diabetes.env",
@@ -53,6 +54,7 @@ DRIFTS = {
     "role with a right too many": f"{SQL} 'ALTER ROLE mlflow_user CREATEDB'",
     "database opened to everybody": f"{SQL} 'GRANT CONNECT ON DATABASE mlflow_db TO PUBLIC'",
     "marker of the MLflow environment deleted": "rm /opt/mlflow/envs/mlflow-*/.mlflow-stack.json",
+    "Python of the MLflow environment deleted": "rm /opt/mlflow/envs/mlflow-*/bin/python",
     "release without its marker": "rm /var/lib/mlflow-models/diabetes/current/.mlflow-stack.json",
 }
 

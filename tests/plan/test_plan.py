@@ -87,7 +87,9 @@ def deployed(document: dict[str, Any]) -> dict[str, list[Any]]:
         ],
         "FileStates": list(states.values()),
         "FileTexts": [f"{base64.b64encode(text.encode()).decode()} {path}" for path, text in texts.items()],
-        "Postgresql": [re.sub("^[0-9a-f]{64}$", sha256, line) for line in lines("deployed", "Postgresql")],
+        "Postgresql": [
+            re.sub("[0-9a-f]{64}(?= .*50-mlflow.conf$)", sha256, line) for line in lines("deployed", "Postgresql")
+        ],
         "Conda": [
             "exists",
             f"marker={texts['/opt/mlflow/miniconda3/.mlflow-stack.json'].strip()}",

@@ -1,7 +1,6 @@
 """Each fact on what its command printed on a real host, fresh and deployed (tests/data/record.py)."""
 
 import base64
-import hashlib
 import inspect
 import subprocess
 from importlib import import_module
@@ -152,14 +151,18 @@ def test_survey_is_of_the_recorded_host() -> None:
 def test_database_server_is_absent_on_a_fresh_host() -> None:
     state = read(Postgresql, "fresh")
 
-    assert (state.conf_sha256, state.hba, state.ident, state.enabled, state.server) == ("", None, None, False, {})
+    assert (state.files, state.hba, state.ident, state.enabled, state.server) == ({}, None, None, False, {})
 
 
 def test_database_server_of_a_deployed_host_is_read_whole() -> None:
     state = read(Postgresql, "deployed")
 
     role = state.server["role"]
-    assert len(state.conf_sha256) == len(hashlib.sha256().hexdigest())
+    assert [(path.rpartition("/")[2], each.mode, each.owner) for path, each in state.files.items()] == [
+        ("50-mlflow.conf", "640", "postgres"),
+        ("pg_hba.conf", "640", "postgres"),
+        ("pg_ident.conf", "640", "postgres"),
+    ]
     assert state.hba.startswith("# BEGIN MLflow Stack")
     assert "mlflow  mlflow  mlflow_user\n" in state.ident
     assert state.enabled
