@@ -252,7 +252,7 @@ def recover(stack: Swept, killed: list[Killed]) -> Run:
     start = time.monotonic()
     repair = stack.converge()
     seconds = time.monotonic() - start
-    waited = re.findall(r"Waiting for another run \((\S+)\) to end its command", repair.output)
+    waited = re.findall(r"Waiting for another run \((\S+)-[0-9a-f]{6}\) to end its command", repair.output)
     print(
         f"   repaired in {seconds:.0f} s by {len(repair.changed)} operations{' after a wait' * bool(waited)}",
         flush=True,
