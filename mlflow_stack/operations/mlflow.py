@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from shlex import quote
 
 from pyinfra.api.command import StringCommand
@@ -20,24 +20,29 @@ Commands = Generator[StringCommand, None, None]
 
 
 @operation()
-def schema(environment: str, uri: str, target: str, allow_upgrade: bool, passfile: str) -> Commands:
+def schema(
+    environment: str, uri: str, target: str, allow_upgrade: bool, passfile: str, servers: Sequence[str]
+) -> Commands:
     """Ensure that the tracking database has the schema of the MLflow in `environment`, whose revision is `target`.
 
     A server start would migrate an older database by itself, silently and one-way, so this comes before it: an empty
     database is initialised; an older one is refused unless `allow_upgrade`, and then dumped before; a newer one is
     always refused. The server is stopped meanwhile, since old code on a new schema fails; it is started again when
-    the upgrade fails, which on PostgreSQL is one transaction.
+    the upgrade fails, which on PostgreSQL is one transaction. Nor is anything upgraded under a server of `servers`, the
+    tracking hosts of the stack, that takes no part in the run any more.
     """
     python = f"{environment}/bin/python"
     state = look(Schema, python=python, uri=uri, passfile=passfile)
     if state.revision == target:
         host.noop(f"the schema is at revision {target}")
         return
-    if refusal := _refusal(state, target, allow_upgrade):
+    failed = {other.name for other in host.state.failed_hosts}
+    away = [name for name in servers if name in failed]
+    if refusal := _refusal(state, target, allow_upgrade, away):
         yield from refuse(refusal)
         return
     program = f"{python} -I {layout.LIBEXEC_DIR}/schema.py"
-    allowed = "--allow-upgrade" if allow_upgrade else "--refuse-upgrade"
+    allowed = "--allow-upgrade" if allow_upgrade and not away else "--refuse-upgrade"
     check = as_tracking_user(f"{program} check {quote(uri)} {target} {allowed}", passfile)
     upgrade = as_tracking_user(
         f"{program} upgrade {quote(uri)} {target} {environment}/bin/mlflow {layout.BACKUP_DIR}", passfile
@@ -51,7 +56,7 @@ def schema(environment: str, uri: str, target: str, allow_upgrade: bool, passfil
     )
 
 
-def _refusal(state: SchemaState, target: str, allow_upgrade: bool) -> str:
+def _refusal(state: SchemaState, target: str, allow_upgrade: bool, away: Sequence[str]) -> str:
     """Return why the database must not be touched; "" when it may be brought to `target`."""
     if state.error:
         return ""  # no database yet, or none that answers: the command itself will see
@@ -66,5 +71,12 @@ def _refusal(state: SchemaState, target: str, allow_upgrade: bool) -> str:
             f"the tracking database has schema revision {state.revision}, this MLflow has {target}. An upgrade can't "
             "be undone; set tracking_upgrade_database = True to let this run dump the database and upgrade it, or "
             "deploy the MLflow that it was made with. Nothing was changed on the database or the running server"
+        )
+    if state.revision is not None and away:
+        return (
+            f"the tracking database has schema revision {state.revision}, this MLflow has {target}, and this run "
+            f"failed on {' and '.join(away)}, or could not reach it, where a server of the old MLflow may run on the "
+            "database. Put right what it says there, or take the host out of the inventory; then deploy again. "
+            "Nothing was changed on the database or the running server"
         )
     return ""

@@ -41,6 +41,7 @@ def deploy_tracking(settings: Settings, survey: HostSurvey, environment_built: O
         target=schema_revision(environment.requirements) or "",
         allow_upgrade=tracking.upgrade_database,
         passfile=PASSFILE if credentials else "",
+        servers=settings.stack_hosts["tracking"],
     )
     files.managed(name="Write the unit and configuration of mlflow-tracking", files=configuration)
     ready = f"{environment.path}/bin/python -I {layout.LIBEXEC_DIR}/ready.py tracking"

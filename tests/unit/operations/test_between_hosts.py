@@ -16,7 +16,7 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
 from mlflow_stack.domain.environment import Toolchain
-from mlflow_stack.operations import artifacts, gate, models
+from mlflow_stack.operations import artifacts, gate, mlflow, models
 
 STORE = "/srv/mlflow-artifacts"
 FIRST, SECOND = "@fake/web1", "@fake/web2"
@@ -100,6 +100,59 @@ def test_gate_opens_when_one_of_the_hosts_that_are_needed_is_left() -> None:
     state.failed_hosts.add(state.inventory.get_host(FIRST))
 
     assert on_second(state, gate.passed, hosts=[FIRST, SECOND], role="the tracking server") == []
+
+
+SCHEMA: dict[str, Any] = {
+    "environment": "/opt/mlflow/envs/mlflow-new",
+    "uri": "postgresql+psycopg2://mlflow_user@db/mlflow_db",
+    "target": "dc11669786a5",
+    "allow_upgrade": True,
+    "passfile": "",
+    "servers": [FIRST, SECOND],
+}
+
+
+def with_first_away(found: str, is_run: bool = False) -> State:
+    """Return two hosts that find this about the database's schema, the first of which has failed."""
+    state = hosts("schema.py revision", web1=[found], web2=[found])
+    state.failed_hosts.add(state.inventory.get_host(FIRST))
+    state.is_executing = is_run
+    return state
+
+
+@pytest.mark.parametrize("is_run", [False, True])
+def test_schema_is_not_upgraded_under_a_server_that_takes_no_part(is_run: bool) -> None:
+    problem = (
+        "the tracking database has schema revision 0123456789ab, this MLflow has dc11669786a5, and this run failed on "
+        f"{FIRST}, or could not reach it, where a server of the old MLflow may run on the database. Put right what it "
+        "says there, or take the host out of the inventory; then deploy again. Nothing was changed on the database or "
+        "the running server"
+    )
+
+    try:
+        commands = on_second(with_first_away('{"revision": "0123456789ab"}', is_run), mlflow.schema, **SCHEMA)
+        said = [command.get_raw_value() for command in commands]
+    except OperationError as refusal:
+        said = [str(refusal)]
+
+    assert said == [f"printf '%s\\n' '{problem}' >&2; exit 1" if is_run else problem]
+
+
+def test_empty_database_is_initialised_while_a_server_is_away() -> None:
+    commands = on_second(with_first_away('{"revision": null}'), mlflow.schema, **SCHEMA)
+
+    assert "schema.py upgrade" in commands[0].get_raw_value()
+
+
+@pytest.mark.parametrize(("servers", "leave"), [([FIRST, SECOND], "--refuse-upgrade"), ([SECOND], "--allow-upgrade")])
+def test_schema_that_can_not_be_read_is_upgraded_only_with_every_server_in_the_run(
+    servers: list[str], leave: str
+) -> None:
+    state = with_first_away('{"error": "connection refused"}')
+
+    (command,) = on_second(state, mlflow.schema, **{**SCHEMA, "servers": servers})
+
+    assert f"dc11669786a5 {leave};" in command.get_raw_value()
 
 
 def test_hosts_of_one_registry_release_one_version_while_the_alias_moves() -> None:
