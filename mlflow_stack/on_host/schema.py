@@ -8,7 +8,8 @@ Run with the Python of an MLflow environment (it needs psycopg2). The URI holds 
 
 `revision` prints JSON: {"revision": "dc11…", "known": true}, where known says whether this MLflow can come from there
 (else a newer one made it); null for a database without MLflow's tables, or {"error": "…"}.
-`check` exits 0 when the schema is at TARGET, 3 when it has to be brought there and may be, and else 1 with the reason.
+`check` exits 0 when the schema is at TARGET, 3 when it has to be brought there and may be, and else 1 with the reason;
+that includes a pg_dump that is older than the server, whose dump it would refuse to make.
 `upgrade` brings the schema to TARGET, alone: it holds an advisory lock of the database, because two first starts at
 once make one fail (mlflow.md 2.2). A database that has data is dumped first, and the dump is read through.
 """
@@ -16,6 +17,7 @@ once make one fail (mlflow.md 2.2). A database that has data is dumped first, an
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -66,6 +68,24 @@ def take_lock(connection: Connection) -> None:
     sys.exit(f"another schema upgrade has held its lock for {LOCK_TIMEOUT_S} s; end it, then deploy again")
 
 
+def server_version(uri: str) -> int:
+    """Return the major version of the database's server."""
+    with psycopg2.connect(libpq_uri(uri), connect_timeout=20) as connection:
+        return int(connection.server_version) // 10000
+
+
+def dump_obstacle(server: int) -> str:
+    """Return why pg_dump can't dump a server of this major version; "" when it can, as with its own and older ones."""
+    printed = subprocess.run(["pg_dump", "--version"], check=True, capture_output=True, text=True).stdout.strip()
+    found = re.search(r"\(PostgreSQL\) (\d+)", printed)
+    if found and int(found[1]) >= server:
+        return ""
+    return (
+        f"it can't be dumped before an upgrade: the server is PostgreSQL {server}, and on this host is {printed}; "
+        f"install postgresql-client-{server} here. Nothing was changed on the database or the running server"
+    )
+
+
 def dump(uri: str, revision: str, directory: str) -> Path:
     """Dump the database and read the dump to its end; return its path."""
     os.umask(0o077)
@@ -114,7 +134,14 @@ def check(uri: str, target: str, upgrades: str) -> int:
     if state["revision"] in (None, target):
         return 0 if state["revision"] else NEEDS_UPGRADE
     if upgrades != "--allow-upgrade":
-        print(f"{found}, this MLflow has {target}; tracking_upgrade_database = True would upgrade it", file=sys.stderr)
+        print(
+            f"{found}, this MLflow has {target}; it is upgraded with tracking_upgrade_database = True alone, and in a "
+            "run that fails on no tracking host of the stack",
+            file=sys.stderr,
+        )
+        return 1
+    if obstacle := dump_obstacle(server_version(uri)):
+        print(f"{found}; {obstacle}", file=sys.stderr)
         return 1
     return NEEDS_UPGRADE
 

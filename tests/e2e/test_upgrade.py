@@ -94,6 +94,24 @@ def test_database_of_an_older_mlflow_is_refused_and_left_alone_without_leave(old
     assert contents(older) == before
 
 
+def test_upgrade_that_could_not_be_dumped_is_refused_before_anything_is_stopped(older: Stack) -> None:
+    old, before, program = revision(older), contents(older), "/usr/local/bin/pg_dump"
+    older.host.put(program, "#!/bin/sh\necho 'pg_dump (PostgreSQL) 13.0'\n")
+    older.host.run(f"chmod 755 {program}")
+
+    run = older.deploy(tracking_upgrade_database=True)
+
+    older.host.run(f"rm {program}")
+    assert run.status == 1
+    assert "Traceback" not in run.output
+    assert (
+        f"the tracking database has schema revision {old}; it can't be dumped before an upgrade: the server is "
+        "PostgreSQL 15, and on this host is pg_dump (PostgreSQL) 13.0; install postgresql-client-15 here. "
+        f"{UNTOUCHED}\n"
+    ) in run.output
+    assert contents(older) == before
+
+
 def test_upgrade_with_leave_dumps_the_old_database_and_keeps_what_is_in_it(older: Stack) -> None:
     old = revision(older)
 
