@@ -14,13 +14,17 @@ from mlflow_stack.setting_types import REPOSITORY
 STORE = REPOSITORY / ".secrets"
 COMMAND_TIMEOUT_S = 60
 
+# Generated in this run, by the file that is to keep them. Somewhere else there may be a checkout that has the file, so
+# nothing is written before it is known that nobody has the secret yet.
+_new: dict[Path, str] = {}
+
 
 def resolve(reference: str, setting: str, store: Path = STORE, stack: str = "") -> str:
     """Return the secret that a reference names.
 
-    "generated" makes one for each stack and keeps it in `store`/[<stack>/]<setting> (mode 600); "env:NAME",
-    "file:PATH" and "cmd:COMMAND" read it. Raises DeployError, which never holds any output of the command, when
-    nothing is there.
+    "generated" reads that of the stack in `store`/[<stack>/]<setting>, or makes one, which `keep` writes there;
+    "env:NAME", "file:PATH" and "cmd:COMMAND" read it. Raises DeployError, which never holds any output of the command,
+    when nothing is there.
     """
     kind, _, argument = reference.partition(":")
     readers = {"generated": _generated, "env": _environment, "file": _file, "cmd": _command}
@@ -32,15 +36,25 @@ def resolve(reference: str, setting: str, store: Path = STORE, stack: str = "") 
     return secret
 
 
-def _generated(_argument: str, path: Path) -> str:
-    if not path.exists():
+def new_file(secret: str) -> str:
+    """Return where a secret is to be kept that was generated in this run, and was not kept yet; "" for any other."""
+    return next((os.path.relpath(path, REPOSITORY) for path, new in _new.items() if new == secret), "")
+
+
+def keep(secret: str) -> None:
+    """Write a secret that was generated in this run to its file (mode 600), for the next runs; leave others alone."""
+    for path in [path for path, new in _new.items() if new == secret]:
         path.parent.parent.mkdir(mode=0o700, exist_ok=True)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         part = path.with_suffix(".part")
         part.touch(mode=0o600)
-        part.write_text(secrets.token_hex(24) + "\n")
+        part.write_text(secret + "\n")
         part.rename(path)
-    return path.read_text()
+        del _new[path]
+
+
+def _generated(_argument: str, path: Path) -> str:
+    return path.read_text() if path.exists() else _new.setdefault(path, secrets.token_hex(24))
 
 
 def _environment(name: str, path: Path) -> str:

@@ -11,10 +11,11 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
+from mlflow_stack import secret_store
 from mlflow_stack.domain import postgresql as pg
 from mlflow_stack.domain.files import ManagedBlock, ManagedFile
 from mlflow_stack.facts.postgresql import PSQL, Postgresql, PostgresqlState
-from mlflow_stack.look import look
+from mlflow_stack.look import look, look_after_changes
 from mlflow_stack.operations.commands import Sql, Write
 from mlflow_stack.operations.refusal import refuse
 
@@ -106,14 +107,25 @@ def database(conf_dir: str, unit: str, port: int, role: str, database: str, pass
 
     Nothing is ever dropped. The role has exactly the rights named here: more are taken away, which pyinfra's
     postgres.role can't do; and `password`, when given, is compared and sent as its SCRAM verifier on standard input,
-    which pyinfra's puts on the command line and never finds unchanged. None leaves the password alone.
+    which pyinfra's puts on the command line and never finds unchanged. None leaves the password alone. One that was
+    generated in this run never takes the place of another: that is what a checkout without its .secrets/ would do.
     """
-    state = look(Postgresql, conf_dir=conf_dir, unit=unit, port=port, role=role, database=database)
+    question = {"conf_dir": conf_dir, "unit": unit, "port": port, "role": role, "database": database}
+    state, new_file = look(Postgresql, **question), secret_store.new_file(password or "")
+    if new_file and not state.server:
+        # A server that was down says only now whether the role has a password.
+        state = look_after_changes(Postgresql, **question)
     found_role, found_database = state.server.get("role"), state.server.get("database")
     if found_database and found_database["owner"] != role:
         yield from refuse(
             f"database {database} belongs to role {found_database['owner']!r}, expected {role!r}; set "
             "postgresql_database to another name, or hand it over with ALTER DATABASE … OWNER TO"
+        )
+        return
+    if new_file and found_role and found_role["salt"]:
+        yield from refuse(
+            f"the password of role {role} was generated elsewhere; bring {new_file} of that checkout, or set "
+            "postgresql_password to env:, file: or cmd:"
         )
         return
     verifier = _changed_verifier(found_role, password)
@@ -123,6 +135,8 @@ def database(conf_dir: str, unit: str, port: int, role: str, database: str, pass
         return
     # All of it at once, whatever is missing: a server that is down or not there yet can't say what that is.
     sql = pg.ensure_sql(role, database, verifier)
+    if host.state.is_executing:
+        secret_store.keep(password or "")
     yield Sql(f"{PSQL} -p {port}", sql, shown=sql.replace(verifier, "***") if verifier else sql)
 
 

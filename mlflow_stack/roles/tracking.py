@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pyinfra.api.deploy import deploy
+from pyinfra.api.exceptions import DeployError
 from pyinfra.api.operation import OperationMeta
+from pyinfra.context import host
 
 from mlflow_stack import secret_store
 from mlflow_stack.domain import layout
@@ -89,4 +91,10 @@ def _credentials(settings: Settings) -> list[ManagedFile]:
     if settings.database_password is None:
         return []
     password = secret_store.resolve(*settings.database_password, stack=settings.inventory.stack)
+    new_file, databases = secret_store.new_file(password), settings.stack_hosts["postgresql"]
+    if new_file and not any(host.state.is_host_in_limit(host.state.inventory.get_host(name)) for name in databases):
+        raise DeployError(
+            f"{new_file} is not there, and --limit leaves out {' and '.join(databases)}, where a generated password is "
+            "set; bring that file of the checkout that has it, or run without --limit"
+        )
     return [ManagedFile(PASSFILE, pgpass(password), mode="600", is_secret=True)]

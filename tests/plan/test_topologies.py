@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from mlflow_stack.secret_store import STORE
 from tests.plan.conftest import Plan, Planner, host
 
 MODELS = {"production_models": {"diabetes": {"uri": "models:/diabetes@champion", "port": 5001, "required": False}}}
@@ -79,6 +80,23 @@ def test_hosts_that_contradict_each_other_stop_the_run(plan: Planner) -> None:
         "postgresql_port is 5434 on @fake/web and 5433 on @fake/db; @fake/web takes it from @fake/db, the host of the "
         "group postgresql: set it there alone",
     )
+
+
+def test_generated_password_is_not_made_for_a_run_that_leaves_the_database_out(plan: Planner) -> None:
+    """The tracking host would get a password that the database does not know."""
+    shared: dict[str, Any] = {"inventory_stack": "of_nobody", "postgresql_client_networks": ["10.0.0.0/24"]}
+    groups = {"postgresql": [host("db", **shared)], "tracking": [host("web", **shared)]}
+
+    found, whole = plan(_limit="@fake/web", **groups), plan(**groups)
+
+    assert found.status == 1
+    assert (
+        ".secrets/of_nobody/postgresql_password is not there, and --limit leaves out @fake/db, where a generated "
+        "password is set; bring that file of the checkout that has it, or run without --limit"
+        in " ".join(found.output.split())
+    )
+    assert whole.status == 0, whole.output
+    assert not (STORE / "of_nobody").exists()
 
 
 def test_settings_of_a_group_reach_the_hosts_that_need_them(plan: Planner) -> None:

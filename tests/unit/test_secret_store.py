@@ -1,5 +1,6 @@
 """References to secrets."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pytest
 from pyinfra.api.exceptions import DeployError
 
 from mlflow_stack import secret_store
-from mlflow_stack.secret_store import resolve
+from mlflow_stack.secret_store import keep, new_file, resolve
+from mlflow_stack.setting_types import REPOSITORY
 
 NAME = "postgresql_password"
 
@@ -21,8 +23,29 @@ def refusal(reference: str, store: Path) -> str:
 def test_generated_secret_is_kept_for_the_next_run(tmp_path: Path) -> None:
     first = resolve("generated", NAME, tmp_path / "store")
 
+    keep(first)
+
     assert resolve("generated", NAME, tmp_path / "store") == first
     assert len(first) == 48
+
+
+def test_generated_secret_leaves_no_file_before_it_is_to_be_kept(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+
+    first = resolve("generated", NAME, store)
+
+    assert resolve("generated", NAME, store) == first
+    assert not store.exists()
+
+
+def test_secret_is_new_until_it_is_kept(tmp_path: Path) -> None:
+    secret = resolve("generated", NAME, tmp_path)
+
+    before = new_file(secret)
+    keep(secret)
+
+    assert before == os.path.relpath(tmp_path / NAME, REPOSITORY)
+    assert new_file(secret) == new_file("hunter2") == new_file("") == ""
 
 
 def test_generated_secrets_of_two_settings_differ(tmp_path: Path) -> None:
@@ -33,6 +56,8 @@ def test_generated_secrets_of_two_stacks_differ(tmp_path: Path) -> None:
     store = tmp_path / "store"
 
     team, other = (resolve("generated", NAME, store, stack=stack) for stack in ("team_a", ""))
+    for secret in (team, other):
+        keep(secret)
 
     assert team != other
     assert (store / "team_a" / NAME).read_text() == f"{team}\n"
@@ -42,7 +67,7 @@ def test_generated_secrets_of_two_stacks_differ(tmp_path: Path) -> None:
 def test_generated_secret_can_be_read_by_its_owner_alone(tmp_path: Path) -> None:
     store = tmp_path / "store"
 
-    resolve("generated", NAME, store)
+    keep(resolve("generated", NAME, store))
 
     assert stat.S_IMODE(store.stat().st_mode) == 0o700
     assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in store.iterdir()} == {NAME: 0o600}

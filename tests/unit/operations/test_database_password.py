@@ -3,7 +3,13 @@
 import base64
 import hashlib
 import json
+import os
+from pathlib import Path
 
+import pytest
+from pyinfra.api.exceptions import OperationError
+
+from mlflow_stack import secret_store
 from mlflow_stack.domain.postgresql import ensure_sql, scram_verifier
 from mlflow_stack.operations.commands import Sql
 from tests.unit.operations.test_operations import CASES, answer, commands_of, load
@@ -70,6 +76,43 @@ def test_plan_of_a_password_is_the_same_each_time_it_is_made() -> None:
     assert isinstance(second, Sql)
     assert first.shown == second.shown
     assert first.connector_arguments != second.connector_arguments
+
+
+@pytest.fixture
+def generated(tmp_path: Path) -> str:
+    """A password that this run generated: the store had none."""
+    return secret_store.resolve("generated", "postgresql_password", tmp_path)
+
+
+@pytest.mark.parametrize("during", ["plan", "run"])
+def test_password_that_was_generated_elsewhere_is_not_replaced(generated: str, tmp_path: Path, during: str) -> None:
+    try:
+        arguments = {**ARGUMENTS, "password": generated}
+        said = [
+            command.get_raw_value()
+            for command in commands_of("postgresql.database", arguments, host_with(VERIFIER), during)
+        ]
+    except OperationError as refusal:
+        said = [str(refusal)]
+
+    file = os.path.relpath(tmp_path / "postgresql_password", secret_store.REPOSITORY)
+    message = (
+        f"the password of role mlflow_user was generated elsewhere; bring {file} of that checkout, or set "
+        "postgresql_password to env:, file: or cmd:"
+    )
+    assert said == [message if during == "plan" else f"printf '%s\\n' '{message}' >&2; exit 1"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_generated_password_is_kept_when_it_is_sent_and_not_by_a_plan(generated: str, tmp_path: Path) -> None:
+    answers = {"Postgresql": answer({"recorded": "deployed"}, "Postgresql")}
+
+    commands_of("postgresql.database", {**ARGUMENTS, "password": generated}, answers, "plan")
+    planned = list(tmp_path.iterdir())
+    sent(answers, generated)
+
+    assert planned == []
+    assert (tmp_path / "postgresql_password").read_text() == f"{generated}\n"
 
 
 def test_role_without_a_password_gets_one() -> None:
