@@ -253,6 +253,14 @@ def _is_any(address: str) -> bool:
     return ipaddress.ip_address(address).is_unspecified
 
 
+def is_loopback(address: str) -> bool:
+    """Return whether a name or address means each computer itself, as that of a forwarded port does."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
 def _bracketed(name: str) -> str:
     return f"[{name}]" if ":" in name else name
 

@@ -10,9 +10,7 @@ import ipaddress
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from mlflow_stack.settings import ROLES, Settings
-
-_LOOPBACK = ("127.0.0.1", "::1")
+from mlflow_stack.settings import ROLES, Settings, is_loopback
 
 # What other hosts take from the host of a role.
 TAKEN = {"postgresql": ("port", "database", "role", "password"), "tracking": ("port", "public_name")}
@@ -132,16 +130,28 @@ class _Stack:
                 "the group tracking needs a database: add a group postgresql, or set tracking_database_uri",
                 [host.host_name for host in self.clients],
             )
-        elif self.databases and not self.databases[0].postgresql.client_networks:
-            for host in self.clients:
-                if not _is_address(host.host_address):
-                    yield (
-                        f"postgresql_client_networks is empty, and {host.host_name} has a name for an address "
-                        f"({host.host_address}); set it to the network that {host.host_name} connects from",
-                        [self.databases[0].host_name],
-                    )
+        elif self.databases and self.clients:
+            yield from self._address_problems(self.databases[0])
         if not self.databases:
             yield from self._unused_passwords()
+
+    def _address_problems(self, database: Settings) -> Iterator[Problem]:
+        if not database.postgresql.address and is_loopback(database.host_address):
+            yield (
+                f"postgresql_address is empty, and {database.host_name} has an address for this computer alone "
+                f"({database.host_address}); set it to the one that the tracking hosts reach it by",
+                [database.host_name],
+            )
+        for host in self.clients if not database.postgresql.client_networks else []:
+            if not _is_address(host.host_address):
+                has = (
+                    "an address for this computer alone" if is_loopback(host.host_address) else "a name for an address"
+                )
+                yield (
+                    f"postgresql_client_networks is empty, and {host.host_name} has {has} ({host.host_address}); set "
+                    f"it to the network that {host.host_name} connects from",
+                    [database.host_name],
+                )
 
     def _unused_passwords(self) -> Iterator[Problem]:
         for host in self.servers:
@@ -179,7 +189,7 @@ class _Stack:
                 [],
             )
         for host in self.servers:
-            if host.tracking.bind in _LOOPBACK:
+            if is_loopback(host.tracking.bind):
                 yield (
                     f"tracking_bind is {host.tracking.bind!r}, where no load balancer reaches the server; set it to "
                     "the host's address",
@@ -195,10 +205,17 @@ class _Stack:
                     "production_models need a tracking server: add a group tracking, or set production_tracking_uri",
                     [host.host_name],
                 )
-            elif len(self.servers) == 1 and self.servers[0].tracking.bind in _LOOPBACK:
+            elif len(self.servers) == 1 and is_loopback(self.servers[0].tracking.bind):
                 yield (
                     f"the tracking server is on another host, but tracking_bind is {self.servers[0].tracking.bind!r} "
                     "there; set it to an address that this host can reach",
+                    [host.host_name],
+                )
+            elif not self.servers[0].tracking.public_name and is_loopback(self.servers[0].tracking_public_name):
+                yield (
+                    f"tracking_public_name is empty on {self.servers[0].host_name}, which has an address for this "
+                    f"computer alone ({self.servers[0].tracking_public_name}); set it there to the name that this host "
+                    "reaches it by",
                     [host.host_name],
                 )
 
@@ -217,11 +234,11 @@ class _Stack:
 
 
 def _is_address(name: str) -> bool:
+    """Return whether this is an address that other hosts know a host by."""
     try:
-        ipaddress.ip_address(name)
+        return not ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
-    return True
 
 
 def _differ(one: Settings, other: Settings, role: str, field: str) -> bool:

@@ -11,7 +11,7 @@ from mlflow_stack.domain import layout
 from mlflow_stack.domain import postgresql as pg
 from mlflow_stack.domain.survey import HostSurvey
 from mlflow_stack.operations import postgresql
-from mlflow_stack.settings import Settings
+from mlflow_stack.settings import Settings, is_loopback
 
 
 @deploy("PostgreSQL")
@@ -51,13 +51,13 @@ def _password(settings: Settings) -> str:
 
 
 def listen_addresses(settings: Settings) -> dict[str, str]:
-    """Return the server's own address (all addresses when only a name is known) for other hosts to reach it.
+    """Return the server's own address (all addresses when none is known) for other hosts to reach it.
 
     Without other hosts the setting is not ours: Debian's default is this host alone.
     """
     if not settings.postgresql.client_networks:
         return {}
-    address = settings.postgresql.address or settings.host_address
+    address = settings.postgresql.address or ("" if is_loopback(settings.host_address) else settings.host_address)
     try:
         return {"listen_addresses": f"localhost,{ipaddress.ip_address(address)}"}
     except ValueError:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from mlflow_stack.inventory_check import check_inventory
+from mlflow_stack.roles.postgresql import listen_addresses
 from mlflow_stack.stacks import partial_upgrades
 from tests.unit.defaults import entry
 from tests.unit.refusals import MODEL, SEVERAL, refusal
@@ -57,6 +58,63 @@ def test_tracking_server_with_a_name_for_an_address_needs_its_network_named() ->
         "db: postgresql_client_networks is empty, and web has a name for an address (web.example.com); set it to the "
         "network that web connects from"
     )
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.1.1", "::1", "localhost"])
+def test_addresses_of_forwarded_ports_are_not_taken_for_those_between_hosts(address: str) -> None:
+    alone = f"has an address for this computer alone ({address})"
+
+    message = refusal(
+        entry("db", ("postgresql",), address),
+        entry("web", ("tracking",), address, tracking_bind="0.0.0.0"),
+        entry("gpu1", ("production",), address, **MODELS),
+        entry("gpu2", ("production",), address, **MODELS),
+    )
+
+    assert message == (
+        "3 problems in the inventory and its settings; no host was changed\n"
+        f"  db: postgresql_address is empty, and db {alone}; set it to the one that the tracking hosts reach it by\n"
+        f"  db: postgresql_client_networks is empty, and web {alone}; set it to the network that web connects from\n"
+        f"  gpu1, gpu2: tracking_public_name is empty on web, which {alone}; set it there to the name that this host "
+        "reaches it by"
+    )
+
+
+def test_hosts_behind_forwarded_ports_use_the_addresses_that_are_given() -> None:
+    database = {"postgresql_address": "10.0.0.5", "postgresql_client_networks": ["10.0.0.0/24"]}
+    web = {"tracking_bind": "0.0.0.0", "tracking_public_name": "10.0.0.6"}
+
+    hosts = check_inventory(
+        [
+            entry("db", ("postgresql",), "127.0.0.1", **database),
+            entry("web", ("tracking",), "127.0.0.1", **web),
+            entry("gpu", ("production",), "127.0.0.1", **MODELS),
+        ]
+    )
+
+    assert "@10.0.0.5:" in hosts["web"].database_uri
+    assert hosts["gpu"].tracking_uri == "http://10.0.0.6:5000"
+
+
+def test_host_with_everything_needs_no_other_address_than_that_of_a_forwarded_port() -> None:
+    hosts = check_inventory([entry("mlflow1", address="127.0.0.1", tracking_bind="0.0.0.0", **MODELS)])
+
+    assert listen_addresses(hosts["mlflow1"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("address", "own", "expected"),
+    [
+        ("10.0.0.5", {}, "localhost,10.0.0.5"),
+        ("db.example.com", {}, "*"),
+        ("127.0.0.1", {}, "*"),
+        ("127.0.0.1", {"postgresql_address": "10.0.0.5"}, "localhost,10.0.0.5"),
+    ],
+)
+def test_database_for_other_hosts_listens_where_they_reach_it(address: str, own: dict[str, Any], expected: str) -> None:
+    hosts = check_inventory([entry("db", address=address, postgresql_client_networks=["10.0.0.0/24"], **own)])
+
+    assert listen_addresses(hosts["db"]) == {"listen_addresses": expected}
 
 
 def test_model_host_takes_port_and_name_of_the_tracking_server() -> None:
