@@ -56,8 +56,9 @@ class Models(FactBase[dict[str, Any]]):
         program = resources.files("mlflow_stack.on_host").joinpath("models.py").read_text()
         arguments = f"{quote(tracking_uri)} {layout.MODELS_DIR} {quote(wanted)}"
         return StringCommand(
-            f"python={quote(python)}; [ -x $python ] || python=$(command -v python3) || exit 0\n"
-            f"$python -I - {arguments} <<'END OF models.py'\n{program}\nEND OF models.py"
+            # One of an installation that was interrupted is there, and does not run.
+            f"python={quote(python)}; $python -c '' 2>/dev/null || python=$(command -v python3) || exit 0\n"
+            f"$python -I - {arguments} <<'END OF models.py' || true\n{program}\nEND OF models.py"
         )
 
     def process(self, output: list[str]) -> dict[str, Any]:

@@ -4,8 +4,11 @@ JSON is {"NAME": {"kind": …, "name": …, "reference": …}} (mlflow_stack/dom
 name: "resolved" ({"uri", "id", "conda_yaml"}) or "error" with "missing" (true: the registry says that it does not
 exist; false: the registry can't be asked), and "current", the release that the symbolic link points to, if it is whole.
 
-A registry alias is resolved here, when deploying, and never when a server starts.
+A registry alias is resolved here, when deploying, and never when a server starts. A plan of a fresh host runs it with
+the distribution's Python: 3.9 and newer.
 """
+
+from __future__ import annotations
 
 import hashlib
 import http.client
@@ -20,9 +23,6 @@ from typing import Any
 
 CALL_TIMEOUT_S = 20
 MARKER = ".mlflow-stack.json"  # as in mlflow_stack/domain/layout.py
-
-
-Resolved = dict[str, str | None]
 
 
 class Missing(Exception):
@@ -52,7 +52,7 @@ def get_json(url: str, **query: str) -> Any:
         raise OSError(f"{url} did not answer with JSON; is this an MLflow tracking server?") from None
 
 
-def resolve_version(server: str, name: str, version: str) -> Resolved:
+def resolve_version(server: str, name: str, version: str) -> dict[str, str | None]:
     try:
         answer = get_json(f"{server}/api/2.0/mlflow/model-versions/get", name=name, version=version)
     except Missing:
@@ -67,7 +67,7 @@ def resolve_version(server: str, name: str, version: str) -> Resolved:
     }
 
 
-def resolve_alias(server: str, name: str, alias: str) -> Resolved:
+def resolve_alias(server: str, name: str, alias: str) -> dict[str, str | None]:
     try:
         get(f"{server}/api/2.0/mlflow/registered-models/get", name=name)
     except Missing:
@@ -79,7 +79,7 @@ def resolve_alias(server: str, name: str, alias: str) -> Resolved:
     return resolve_version(server, name, answer["model_version"]["version"])
 
 
-def resolve_logged(server: str, _name: str, model_id: str) -> Resolved:
+def resolve_logged(server: str, _name: str, model_id: str) -> dict[str, str | None]:
     try:
         get(f"{server}/api/2.0/mlflow/logged-models/{model_id}")
     except Missing:
@@ -89,7 +89,7 @@ def resolve_logged(server: str, _name: str, model_id: str) -> Resolved:
     return {"uri": f"models:/{model_id}", "id": model_id, "conda_yaml": text}
 
 
-def resolve_run(server: str, name: str, run_id: str) -> Resolved:
+def resolve_run(server: str, name: str, run_id: str) -> dict[str, str | None]:
     """Return the logged model `name` of a run (MLflow 3 keeps a run's models as outputs of the run)."""
     try:
         run = get_json(f"{server}/api/2.0/mlflow/runs/get", run_id=run_id)["run"]

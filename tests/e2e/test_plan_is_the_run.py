@@ -117,6 +117,7 @@ def compare(stack: Stack, case: str) -> tuple[list[str], list[str]]:
 
 @pytest.fixture(scope="module")
 def stack(served: Stack) -> Stack:
+    served.recovers()  # a clone has just been started
     record(served.host)
     return served
 

@@ -16,6 +16,7 @@ DATABASE = "runuser -u postgres -- pg_dumpall | grep -v '^.restrict\\|^.unrestri
 
 @pytest.fixture(scope="module")
 def stack(served: Stack) -> Stack:
+    served.recovers()  # a clone has just been started
     return served
 
 
