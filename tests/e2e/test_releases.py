@@ -140,7 +140,8 @@ def test_systemd_is_that_of_the_table_or_newer_and_has_no_failed_unit(told: Told
         ("", ""),
         ("Bogus=yes", "Unknown key"),
         ("Environment=A=%Z", "Failed to resolve"),
-        ("ExecStartPre=/no/such", "Command /no/such is not executable"),
+        # The first of its kind: systemd 247 looks at no other.
+        ("ExecStopPost=/no/such", "Command /no/such is not executable"),
     ],
     ids=["no-fault", "unknown-key", "unknown-specifier", "missing-program"],
 )
