@@ -8,9 +8,12 @@ LAB_TESTS := tests/lab_conda tests/lab tests/vagrant tests/e2e
 # Seconds: a guard against a run that hangs, not a measure of how long it takes. SIGINT lets pytest clean up.
 PYTEST = timeout --foreground --signal=INT --kill-after=120 $(1) $(RUN) -m pytest
 
+# Without byte code each run of pyinfra takes half a second more, and the tests have hundreds of them.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv packages test-packages demo demo-down lab lab-down static check test kill-sweep bench bench-compare lock docs
+.PHONY: help venv packages test-packages demo demo-down lab lab-down static check audit test kill-sweep bench bench-compare lock docs
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,12 +50,16 @@ static: venv
 	$(RUN) -m mypy
 	$(RUN) scripts/lock.py --check
 	$(RUN) scripts/settings_docs.py --check
+	$(RUN) scripts/secret_scan.py
 
-check: static  ## the fast part of the tests: lint, types, locks, docs, unit, plan
+check: static  ## the fast part of the tests: lint, types, locks, docs, secrets, unit, plan
 	$(call PYTEST,900) $(FAST_TESTS)
 
+audit: venv  ## known vulnerabilities of the locked packages (a network that reaches PyPI's feed)
+	$(RUN) scripts/audit.py
+
 test: test-packages static  ## everything, on real hosts in the lab (root)
-	$(call PYTEST,7200) $(FAST_TESTS) $(LAB_TESTS)
+	$(call PYTEST,7200) --numprocesses=2 --dist=loadscope --no-loadscope-reorder $(LAB_TESTS) $(FAST_TESTS)
 
 # CI does a part of it, another one each day.
 kill-sweep: test-packages venv  ## kill a run at every operation, on clones: an hour (root)
@@ -62,6 +69,7 @@ bench: packages venv  ## measure what bench/README.md lists (root)
 	$(RUN) -m bench.noop
 	$(RUN) -m bench.first_converge
 	$(RUN) -m bench.footprint
+	$(RUN) -m bench.proxy
 
 bench-compare: packages venv  ## first and no-op runs beside Ansible and stock pyinfra (root, an hour)
 	$(RUN) -m bench.compare

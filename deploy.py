@@ -6,9 +6,11 @@ from mlflow_stack.inventory_check import load
 from mlflow_stack.review import reviewed
 from mlflow_stack.roles.base import deploy_base
 from mlflow_stack.roles.conda import deploy_conda, deploy_conda_cleanup
+from mlflow_stack.roles.firewall import close_old_ports, deploy_firewall
 from mlflow_stack.roles.postgresql import deploy_postgresql
 from mlflow_stack.roles.preflight import preflight
 from mlflow_stack.roles.production import deploy_production
+from mlflow_stack.roles.proxy import deploy_proxy
 from mlflow_stack.roles.tracking import deploy_tracking
 from mlflow_stack.roles.waiting import wait_for_database, wait_for_tracking
 
@@ -21,6 +23,7 @@ survey = preflight(host)
 
 with reviewed(survey.machine_id):
     deploy_base(settings=settings, survey=survey)
+    deploy_firewall(settings=settings, survey=survey)
 
     if "postgresql" in host.groups:
         deploy_postgresql(settings=settings, survey=survey)
@@ -33,6 +36,9 @@ with reviewed(survey.machine_id):
     if "tracking" in host.groups:
         deploy_tracking(settings=settings, survey=survey, environment_built=environment)
 
+    if "proxy" in host.groups:
+        deploy_proxy(settings=settings, survey=survey)
+
     wait_for_tracking(settings=settings)
 
     if "production" in host.groups:
@@ -40,3 +46,5 @@ with reviewed(survey.machine_id):
 
     if "tracking" in host.groups or "production" in host.groups:
         deploy_conda_cleanup(settings=settings)
+
+    close_old_ports(settings=settings, survey=survey)

@@ -12,11 +12,13 @@ A host's data may hold any setting of group_data/all.py, for that host alone. `s
 
 from lab.inventory import hosts as lab_hosts
 
-# What differs from group_data/all.py in the lab: the server is opened to this machine, so that a browser and a client
-# can reach it, and a model is declared before anybody has trained it.
+# What differs from group_data/all.py in the lab: the server is opened to this machine, without a login, so that a
+# browser and a client can reach it, and a model is declared before anybody has trained it.
 _lab_settings = {
     "tracking_bind": "0.0.0.0",  # noqa: S104  # only this machine can reach a lab host
+    "tracking_open_to_everybody": True,
     "production_bind": "0.0.0.0",  # noqa: S104
+    "production_open_to_everybody": True,
     "production_models": {"diabetes": {"uri": "models:/diabetes@champion", "port": 5001, "required": False}},
 }
 _hosts = [(name, {**data, **_lab_settings}) for name, data in lab_hosts()]

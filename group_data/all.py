@@ -27,6 +27,21 @@ preflight_min_memory_mib = 1800
 # without it a machine that was deployed under another name is refused: addresses may have been mixed up.
 preflight_former_name = ""
 
+# --- firewall: what other hosts may reach ------------------------------------------------------------------------
+
+# True closes every TCP and UDP port to other hosts but SSH, what the roles of the host listen on beyond 127.0.0.1, and
+# firewall_allow. Set it to False where another firewall does that: only what is ours is then removed.
+firewall_enabled = True
+
+# Ports of other services on the host that other hosts are to reach, or that a run is to close. A run is refused when it
+# would close one that is in use and not listed. Each entry is one of
+#
+#   "9100/tcp"
+#   "60000-61000/udp"
+#   "9100/tcp from 10.0.0.0/24"  # reached from this network (CIDR, IPv4 or IPv6) alone
+#   "111/tcp from 127.0.0.1"     # from this host alone: close it
+firewall_allow = []
+
 # --- conda: Miniconda and the Python environments ----------------------------------------------------------------
 
 # Directory of the Miniconda installation. It must not exist, or have been made by MLflow Stack.
@@ -102,17 +117,23 @@ postgresql_password = "generated"
 
 # --- tracking: the MLflow tracking server ------------------------------------------------------------------------
 
-# Address the server listens on. "127.0.0.1" is this host alone. MLflow has no login of its own: with any other
-# address, whoever reaches the port can read and change everything, so keep it inside a private network.
-tracking_bind = "127.0.0.1"
+# Where the server listens. "unix" is no port at all but the socket /run/mlflow/tracking.sock, which the proxy and root
+# alone can use. "127.0.0.1" is this host alone. MLflow has no login of its own, so any other address needs
+# tracking_open_to_everybody and belongs into a private network. Empty: "unix" behind a proxy (group
+# "proxy"; with tracking_job_execution "127.0.0.1", since the jobs ask over TCP), "127.0.0.1" without one.
+tracking_bind = ""
+
+# True says that whoever reaches the tracking server's port may read, change and delete everything in it, without a
+# login. Needed for a tracking_bind that other hosts reach.
+tracking_open_to_everybody = False
 
 # TCP port of the server.
 tracking_port = 5000
 
-# Host name (or address) that users type to reach the server. Requests that name any other host are refused (DNS
-# rebinding), and so are browsers' requests from other sites. Several tracking servers of one stack need it: the name of
-# their load balancer. Empty: tracking_bind, or this host's address in the inventory when the server listens on all
-# addresses.
+# Host name (or address) that users type to reach the server, through its proxy if it has one. Requests that name any
+# other host are refused (DNS rebinding), and so are browsers' requests from other sites. Several tracking servers of
+# one stack need it: the name of their load balancer. Empty: tracking_bind, or this host's address in the inventory when
+# the server listens on all addresses or has a proxy.
 tracking_public_name = ""
 
 # Worker processes. 1 takes 480 MiB, 4 take 1230 MiB. More than one worker over TCP adds about 43 ms to each request
@@ -122,6 +143,10 @@ tracking_workers = 1
 # Server-side jobs (GenAI scorers, prompt optimisation, trace archival). True starts 8 more processes, 1.5 GiB.
 tracking_job_execution = False
 
+# True lets the server connect to other hosts by itself, as its AI gateway does. It may in any case where it has to: to
+# a database on another host, or with tracking_job_execution.
+tracking_network = False
+
 # Database that MLflow Stack does not manage, as postgresql+psycopg2://USER@HOST:PORT/DATABASE?sslmode=require. Empty:
 # that of the host of the group "postgresql".
 tracking_database_uri = ""
@@ -129,6 +154,11 @@ tracking_database_uri = ""
 # Password for tracking_database_uri, as a reference: "env:NAME", "file:PATH" or "cmd:COMMAND", read where pyinfra
 # runs. Empty: that database asks for none.
 tracking_database_password = ""
+
+# File, where pyinfra runs, with the authorities (PEM) that the certificate of tracking_database_uri's server has to be
+# from, as providers offer it. With it the server is checked (sslmode=verify-full). The authority of its own stack's
+# database a tracking host trusts by itself.
+tracking_database_ca_file = ""
 
 # Directory that artifacts are kept in. Clients reach them through the server only, and need no rights of their own.
 tracking_artifacts_destination = "/var/lib/mlflow/artifacts"
@@ -152,23 +182,84 @@ tracking_ready_timeout_s = 180
 #   production_models = {
 #       "diabetes": {
 #           "uri": "models:/diabetes@champion",  # required; or models:/NAME/VERSION, models:/m-ID, runs:/RUN_ID/NAME
-#           "port": 5001,                        # required; /invocations is below it
+#           "port": 5001,                        # required without a proxy; /invocations is below it
 #           "workers": 1,                        # processes, 260 MiB each
 #           "required": True,                    # False: a model or alias that is not there yet is skipped
+#           "network": False,                    # True: the model may connect to other hosts when it predicts
+#           "gpu": False,                        # True: it may use the host's devices
+#           "users": {"shop": "generated"},      # behind a proxy: its own users; {}: those of proxy_users
 #       },
 #   }
 #
 # An alias is resolved when you deploy; a model that is no longer listed is stopped and its files are kept.
 production_models = {}
 
-# Address the models listen on. Model servers have no login: see tracking_bind.
-production_bind = "127.0.0.1"
+# Where the models listen. Model servers have no login: see tracking_bind. Empty: "unix" behind a proxy, "127.0.0.1"
+# without one.
+production_bind = ""
+
+# True says that whoever reaches a model's port may ask it, without a login. Needed for a production_bind that other
+# hosts reach.
+production_open_to_everybody = False
 
 # Tracking server that models are downloaded from. Empty: the host of the group "tracking".
 production_tracking_uri = ""
+
+# Who logs in at production_tracking_uri. At the proxy of its own stack's tracking server a host logs in by itself, as
+# "mlflow-production" with a password that is generated (.secrets/mlflow-production).
+production_tracking_user = ""
+
+# Its password, as a reference: "env:NAME", "file:PATH" or "cmd:COMMAND".
+production_tracking_password = ""
+
+# File, where pyinfra runs, with the authorities (PEM) that the certificate of production_tracking_uri has to be from.
+# Empty: those that the host's system trusts. The authority of its own stack's proxy a host trusts by itself.
+production_tracking_ca_file = ""
 
 # Seconds that a started model may take until it answers a prediction.
 production_ready_timeout_s = 180
 
 # Downloaded versions of a model that are kept beside the one that is served, for a rollback.
 production_keep_releases = 2
+
+# --- proxy: TLS and a login in front of the tracking server and the models of the same host ----------------------
+
+# Address the proxy listens on.
+proxy_bind = "0.0.0.0"  # noqa: S104  # to be reached is what it is for
+
+# TCP port of the proxy: the UI and the API at /, each model at /models/<name>/invocations.
+proxy_port = 443
+
+# TCP port on which browsers are told to use proxy_port; 0 for none. Not used with proxy_tls = "off".
+proxy_http_port = 80
+
+# Where the certificate comes from:
+#
+#   "self-signed"  from an authority of the host's own, renewed by itself. A run prints the authority's fingerprint;
+#                  clients need its certificate, which anybody gets at http://<name>/ca.crt
+#   "files"        from proxy_tls_certificate and proxy_tls_key
+#   "off"          no TLS: passwords and data are readable on the way. Only on proxy_bind = "127.0.0.1", for another
+#                  program of the host that has TLS, or with proxy_clear_text
+proxy_tls = "self-signed"
+
+# File, where pyinfra runs, with the certificate in PEM and behind it those that lead to its authority.
+proxy_tls_certificate = ""
+
+# Its key, in PEM and without a passphrase, as a reference: "env:NAME", "file:PATH" or "cmd:COMMAND".
+proxy_tls_key = ""
+
+# True tells browsers to come with TLS alone for a year (HSTS). Sent only with a certificate from files.
+proxy_hsts = True
+
+# True says that passwords and data may cross the network in the clear: needed for proxy_tls = "off" on an address that
+# other hosts reach, as behind a load balancer that has TLS.
+proxy_clear_text = False
+
+# Users of the tracking server, and of the models that have none of their own: a name, and a reference to the password.
+# "generated" makes one for each stack below .secrets/ beside this repository (.secrets/proxy_users.admin) and keeps it;
+# "env:NAME", "file:PATH" and "cmd:COMMAND" read it where pyinfra runs. MLflow's client takes them from
+# MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
+proxy_users = {"admin": "generated"}
+
+# Size in MiB of a request to a model at most. What goes to the tracking server may have any size.
+proxy_max_request_mib = 16

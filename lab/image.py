@@ -78,7 +78,8 @@ def _build(release: str, mirror: str, proxy_url: str, archive: Path) -> None:
     draft = archive.with_name(f"draft-{archive.name}")
     plain = re.sub(r"^https:", "http:", mirror)  # https would bypass the proxy, which asks the mirror by https itself
     proxy = f'--aptopt=Acquire::http::Proxy "{proxy_url}"'
-    run("mmdebstrap", *OPTIONS, proxy, release, str(draft), plain, timeout=900)
+    # With mounts of its own: one that is killed would leave this machine's /dev/shm mounted in what it left in /tmp.
+    run("unshare", "--mount", "mmdebstrap", *OPTIONS, proxy, release, str(draft), plain, timeout=900)
     draft.replace(archive)
 
 

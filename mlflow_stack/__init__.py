@@ -7,6 +7,7 @@ Layers, each of which imports only from those below it (tests/unit/test_layers.p
     review.py           what a run would do on every host, worked out, shown and compared before any is changed
     roles/              one @deploy per role: what ends up on a host
     inventory_check.py  the settings of all hosts, checked before any is touched; the only reader of host.data
+    proxy_check.py      who is let in: servers without a login, and a proxy's names, certificate and users
     stacks.py           which hosts belong together, what each takes from the others, and what contradicts
     running.py          a run as such: how it names itself on the hosts, goes on when one fails, and ends
     inventory_errors.py what is wrong with an inventory that can't be read, or names no host
@@ -16,7 +17,8 @@ Layers, each of which imports only from those below it (tests/unit/test_layers.p
     look.py             the one look at a host, before anything is changed, that its operations decide by
     facts/              one fact reads one whole subsystem in one round trip, and is never wrong on a fresh host
     templates.py        the files of templates/, filled in
-    settings.py         the settings of one host, typed, and what follows from them
+    settings.py         the settings of one host, and what follows from them
+    role_settings.py    the settings of each role, typed
     secret_store.py     references to secrets, resolved where pyinfra runs
     setting_types.py    what a single setting may be, and the words in which a bad one is refused
     domain/             pure functions: parse, compare, render commands, SQL and files
@@ -28,6 +30,7 @@ Layers, each of which imports only from those below it (tests/unit/test_layers.p
     postgresql   roles/postgresql.py    postgresql   postgresql_*   postgresql (the distribution's)
     tracking     roles/tracking.py      tracking     tracking_*     mlflow-tracking
     production   roles/production.py    production   production_*   mlflow-production, mlflow-production@<model>
+    proxy        roles/proxy.py         proxy        proxy_*        mlflow-proxy, mlflow-proxy-login
 
-`preflight`, `base` and `conda` run on every host that has one of these roles.
+`preflight`, `base`, `firewall` (mlflow-firewall) and `conda` run on every host that has one of these roles.
 """

@@ -18,12 +18,14 @@ from pyinfra.api.exceptions import DeployError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from mlflow_stack import stacks
+from mlflow_stack import proxy_check, stacks
+from mlflow_stack.domain.listening import UNIX
+from mlflow_stack.role_settings import ModelSettings
 from mlflow_stack.setting_types import without_password
-from mlflow_stack.settings import ROLES, ModelSettings, Settings, setting_names, split_by_role
+from mlflow_stack.settings import ROLES, Settings, setting_names, split_by_role
 
 _lock = threading.Lock()
-_loaded: dict[int, dict[str, Settings]] = {}
+_loaded: dict[State, dict[str, Settings]] = {}
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,9 @@ def load(host: Host) -> Settings:
     declares anything, so a bad setting stops the whole run with no host changed.
     """
     with _lock:  # pyinfra loads deploy.py for all hosts at once
-        if id(host.state) not in _loaded:
-            _loaded[id(host.state)] = _check_state(host.state)
-    return _loaded[id(host.state)][host.name]
+        if host.state not in _loaded:
+            _loaded[host.state] = _check_state(host.state)
+    return _loaded[host.state][host.name]
 
 
 def _check_state(state: State) -> dict[str, Settings]:
@@ -85,7 +87,7 @@ def check_inventory(
         if found:
             checked[entry.name] = found
     for name, settings in checked.items():
-        for problem in _shared_ports(settings):
+        for problem in [*_shared_ports(settings), *_unlisted_ports(settings), *proxy_check.problems(settings)]:
             problems.setdefault(problem, []).append(name)
     if len(checked) == len(entries):  # what one host needs of another can be judged only when all of them are known
         own = {entry.name: entry.host_keys.union(*entry.group_data.values()) for entry in entries}
@@ -151,8 +153,14 @@ def _describe(detail: ErrorDetails) -> str:
     if detail["type"] == "model_type":
         message = f"expected a dictionary with the keys {', '.join(ModelSettings.model_fields)}"
     message = message[0].lower() + message[1:]
-    found = "" if "password" in str(path[0]) or repr(detail["input"]) in message else f"; found {detail['input']!r}"
+    hidden = _may_hold_a_secret(name) or repr(detail["input"]) in message
+    found = "" if hidden else f"; found {detail['input']!r}"
     return f"{name}: {message}{without_password(found)}"
+
+
+def _may_hold_a_secret(text: str) -> bool:
+    """Return whether a setting, by its name or its value, is where somebody may have written a secret itself."""
+    return any(word in text for word in ("password", "users", "proxy_tls_key"))
 
 
 def _shared_ports(settings: Settings) -> list[str]:
@@ -163,6 +171,17 @@ def _shared_ports(settings: Settings) -> list[str]:
     ]
 
 
+def _unlisted_ports(settings: Settings) -> list[str]:
+    if "production" not in settings.groups or settings.production_bind == UNIX:
+        return []
+    return [
+        f"production_models[{name!r}]['port']: required, but not given; a model needs none only on a Unix socket, "
+        "behind a proxy"
+        for name, model in settings.production.models.items()
+        if not model.port
+    ]
+
+
 def _group_conflicts(entry: HostEntry) -> list[str]:
     """Return the settings that two groups of a host give it differently: the order of the inventory would decide."""
     problems = []
@@ -170,7 +189,8 @@ def _group_conflicts(entry: HostEntry) -> list[str]:
         given = [(group, data[key]) for group, data in entry.group_data.items() if key in data]
         (first, value), (last, other) = given[0], given[-1]
         if any(value != one for _, one in given):
-            shown = "" if "password" in key else f": {value!r} in {first}, {other!r} in {last}"
+            hidden = _may_hold_a_secret(f"{key} {value} {other}")
+            shown = "" if hidden else f": {value!r} in {first}, {other!r} in {last}"
             problems.append(
                 f"{key} is given differently by two groups of this host{shown}; give it in one of them, or beside the "
                 "host in the inventory"

@@ -47,24 +47,24 @@ class Look:
 
     def take(self, at: Host, questions: list[Question]) -> None:
         """Ask a host all questions at once."""
-        answers = at.get_fact(Batch, questions=questions)
-        for question, answer in zip(questions, answers or [None] * len(questions), strict=True):
-            # No answers at all: the host failed, and pyinfra leaves it out from here on.
-            self.answers[question.key] = question.fact().default() if answers == [] else answer
+        # No answers at all: the host failed, and pyinfra leaves it out from here on.
+        found = at.get_fact(Batch, questions=questions)
+        answers = found or [question.fact().default() for question in questions]
+        self.answers |= {question.key: answer for question, answer in zip(questions, answers, strict=True)}
 
 
-_looks: dict[tuple[int, str], Look] = {}
-_agreements: dict[tuple[int, str], Any] = {}
+_looks: dict[tuple[State, str], Look] = {}
+_agreements: dict[tuple[State, str], Any] = {}
 
 
 def begin(at: Host, for_plan: bool) -> Look:
     """Begin the look at a host."""
-    _looks[id(at.state), at.name] = Look(for_plan)
-    return _looks[id(at.state), at.name]
+    _looks[at.state, at.name] = Look(for_plan)
+    return _looks[at.state, at.name]
 
 
 def _current() -> Look | None:
-    return _looks.get((id(host.state), host.name))
+    return _looks.get((host.state, host.name))
 
 
 def must_not_write() -> bool:
@@ -119,7 +119,7 @@ def look_after_changes(fact: type[FactBase[Answer]], **arguments: Any) -> Answer
 
 def agreed(question: str, answer: Answer) -> Answer:
     """Return what the first host of this run was answered, so that all act on the same, whatever changed meanwhile."""
-    return cast("Answer", _agreements.setdefault((id(host.state), question), answer))
+    return cast("Answer", _agreements.setdefault((host.state, question), answer))
 
 
 def look_at(other: Host, fact: type[FactBase[Answer]], **arguments: Any) -> Answer:

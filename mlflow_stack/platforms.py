@@ -28,6 +28,7 @@ class Platform:
 
     `postgresql` is the major version of its PostgreSQL, `systemd` the version of its systemd. `packages` are installed
     on every host of ours. `tested`: our tests deploy to it; otherwise its entry is from its documentation alone.
+    `post_quantum`: its OpenSSL is 3.5 or newer.
     """
 
     title: str
@@ -35,6 +36,30 @@ class Platform:
     systemd: int
     tested: bool = True
     packages: tuple[str, ...] = ("ca-certificates", "curl")
+    post_quantum: bool = False
+
+    @property
+    def firewall_packages(self) -> tuple[str, ...]:
+        """nft. Its own service stays off, as Debian installs it."""
+        return ("nftables",)
+
+    @property
+    def proxy_packages(self) -> tuple[str, ...]:
+        return ("nginx", "openssl")
+
+    @property
+    def tls_groups(self) -> str:
+        """How keys are exchanged, in OpenSSL's names: Mozilla's "intermediate" (https://ssl-config.mozilla.org).
+
+        OpenSSL's own list goes on with finite fields, of which a client that only says hello makes a server compute the
+        longest (CVE-2022-40735).
+        """
+        return f"{'X25519MLKEM768:' if self.post_quantum else ''}X25519:prime256v1:secp384r1"
+
+    @property
+    def never_started(self) -> dict[str, str]:
+        """Units, by the package that brings them, which would run beside ours: the distribution's own nginx."""
+        return {"nginx": "nginx.service"}
 
     @property
     def postgresql_packages(self) -> tuple[str, ...]:
@@ -75,8 +100,8 @@ class Platform:
 PLATFORMS = {
     ("debian", "11"): Platform("Debian 11 (bullseye)", postgresql=13, systemd=247),
     ("debian", "12"): Platform("Debian 12 (bookworm)", postgresql=15, systemd=252),
-    ("debian", "13"): Platform("Debian 13 (trixie)", postgresql=17, systemd=257),
-    ("debian", "forky"): Platform("Debian forky (testing)", postgresql=18, systemd=262),
+    ("debian", "13"): Platform("Debian 13 (trixie)", postgresql=17, systemd=257, post_quantum=True),
+    ("debian", "forky"): Platform("Debian forky (testing)", postgresql=18, systemd=262, post_quantum=True),
     ("ubuntu", "22.04"): Platform("Ubuntu 22.04 LTS (jammy)", postgresql=14, systemd=249, tested=False),
     ("ubuntu", "24.04"): Platform("Ubuntu 24.04 LTS (noble)", postgresql=16, systemd=255, tested=False),
 }

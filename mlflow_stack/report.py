@@ -1,4 +1,4 @@
-"""What a failed run says last: one line for each host that failed."""
+"""What a run says last: what people have to know of what it did, and one line for each host that failed."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ _ADVICE = {
     "ssh_known_hosts_file",
     "SSH error (": "check that the host is well: it takes connections, and then does not go on as an SSH server does",
 }
+# Begins a line of a command's output that is for people; pyinfra shows such output only with -vv.
+NOTE = "note: "
 _AGAIN = "put that right and run again"
 _SURVEY = "looking at the host"
 
@@ -57,9 +59,23 @@ class Report(BaseStateCallback):
         lines = [f"  {host.name}: {self._failure(state, host)}" for host in failed]
         return [f"{len(failed)} of {count} failed", *lines]
 
+    def notes(self) -> list[str]:
+        """Return what commands of the run have printed for people, as lines that begin with NOTE."""
+        state = self.state
+        if state is None or not state.initialised:
+            return []
+        return [
+            f"{host.name}: {line.strip().removeprefix(NOTE)}"
+            for host in state.inventory
+            for data in state.ops.get(host, {}).values()
+            if data.operation_meta.is_complete()
+            for line in data.operation_meta.stdout_lines
+            if line.strip().startswith(NOTE)
+        ]
+
     def print(self) -> None:
-        """Print the summary where pyinfra prints, on standard error."""
-        for line in self.lines():
+        """Print notes and summary where pyinfra prints, on standard error."""
+        for line in [*self.notes(), *self.lines()]:
             print(line, file=sys.stderr, flush=True)
 
     def _failure(self, state: State, host: Host) -> str:

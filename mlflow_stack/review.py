@@ -52,7 +52,7 @@ class Decision:
     refusal: str = ""
 
 
-_reviews: dict[int, Review] = {}
+_reviews: dict[State, Review] = {}
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def reviewed(machine: str) -> Iterator[None]:
     """
     host = _present_host()
     state = host.state
-    review = _reviews.setdefault(id(state), Review({each.name for each in state.inventory.get_active_hosts()}))
+    review = _reviews.setdefault(state, Review({each.name for each in state.inventory.get_active_hosts()}))
     # pyinfra's own way to find changes would let each operation ask for its facts one by one.
     state.check_for_changes = False
     look = begin(host, for_plan=wants_plan())

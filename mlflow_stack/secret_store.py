@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from pyinfra.api.exceptions import DeployError
@@ -27,7 +29,12 @@ def resolve(reference: str, setting: str, store: Path = STORE, stack: str = "") 
     when nothing is there.
     """
     kind, _, argument = reference.partition(":")
-    readers = {"generated": _generated, "env": _environment, "file": _file, "cmd": _command}
+    readers: dict[str, Callable[[str, Path], str]] = {
+        "generated": _generated,
+        "env": _environment,
+        "file": _file,
+        "cmd": _command,
+    }
     path = store / stack / setting
     secret = readers[kind](argument, path).strip("\n")
     if not secret:
@@ -70,6 +77,7 @@ def _file(name: str, path: Path) -> str:
         raise DeployError(f"{path.name}: {name} can't be read ({error.strerror})") from None
 
 
+@functools.cache  # once in a run, however many hosts and models it is for: it may ask somebody, or take its time
 def _command(command: str, path: Path) -> str:
     # The operator's own command line, with pipes if they like: that is what the setting is.
     argv = ["sh", "-c", command]

@@ -31,6 +31,8 @@ SILENCE_S = int(os.environ.get("MLFLOW_STACK_SILENCE_S", "30"))
 BEATS = 6
 BEAT_S = SILENCE_S / BEATS
 
+CHUNK = 1 << 15
+
 # So much is shown of what a host says instead of beginning a session.
 WORDS = 200
 
@@ -57,16 +59,17 @@ class Refused:
     words: str
 
 
-def begin(host: Host, run: str, *, lock: bool) -> Holder | Refused | None:
+def begin(host: Host, run: str, survey: str, *, lock: bool) -> list[str] | Holder | Refused | None:
     """Begin the session of a run with a host; with `lock` keep its lock to the end.
 
-    Returns who has the lock instead, or why no session began, as on a host that gives us no root. Hosts that pyinfra
-    reaches in another way than SSH or @local have no session, and a host that is lost needs none: None.
+    Returns what the script `survey` printed there, for which no command of its own is needed then; or who has the lock
+    instead; or why no session began, as on a host that gives us no root. Hosts that pyinfra reaches in another way than
+    SSH or @local have no session, and a host that is lost needs none: None.
     """
     begun = threading.Event()
     threading.Thread(target=_limit, args=(host, begun), daemon=True).start()
     try:
-        channel = _open(host, session_command(run, SILENCE_S, lock=lock))
+        channel = _open(host, session_command(run, SILENCE_S, survey, lock=lock))
         said = _said(channel) if channel else []
     except (OSError, EOFError, SSHException) as error:
         lose(host, f"the connection broke ({error})")
@@ -80,7 +83,7 @@ def begin(host: Host, run: str, *, lock: bool) -> Holder | Refused | None:
     _sessions[host] = Session(host, channel)
     if _end not in host.state.callback_handlers:
         host.state.add_callback_handler(_end)  # type: ignore[no-untyped-call]  # pyinfra's own
-    return None
+    return said[:-1]
 
 
 def _limit(host: Host, begun: threading.Event) -> None:
@@ -193,13 +196,11 @@ def _transport(host: Host) -> Transport | None:
 
 def _said(channel: Channel) -> list[str]:
     """Return what a session's program says up to READY, or up to its end."""
-    lines, line = [], b""
-    while READY not in lines and (more := channel.recv(1)):
-        line += more
-        if more == b"\n":
-            lines.append(line.decode(errors="replace").strip())
-            line = b""
-    return [said for said in [*lines, line.decode(errors="replace").strip()] if said]
+    said = b""
+    # Nothing comes behind READY before we say something.
+    while not said.endswith(f"{READY}\n".encode()) and (more := channel.recv(CHUNK)):
+        said += more
+    return [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
 
 
 def _end_input(channel: Channel) -> None:

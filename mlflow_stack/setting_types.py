@@ -12,6 +12,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from mlflow_stack.domain.firewall import parse_opening
+from mlflow_stack.domain.listening import UNIX
 from mlflow_stack.domain.model_uri import parse_model_uri
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -28,12 +30,25 @@ def matches(pattern: str, expected: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def address(value: str) -> str:
+def bind_address(value: str) -> str:
+    """Validate where a server listens, "" where the roles of the host say it."""
+    if value in (UNIX, "") or _is_ipv4(value):
+        return value
+    raise ValueError('expected an IPv4 address of the host, "127.0.0.1", "0.0.0.0" or "unix"')
+
+
+def proxy_address(value: str) -> str:
+    if not _is_ipv4(value):
+        raise ValueError('expected an IPv4 address of the host, "127.0.0.1" or "0.0.0.0"')
+    return value
+
+
+def _is_ipv4(value: str) -> bool:
     try:
         ipaddress.IPv4Address(value)
     except ValueError:
-        raise ValueError('expected an IPv4 address of the host, "127.0.0.1" or "0.0.0.0"') from None
-    return value
+        return False
+    return True
 
 
 def network(value: str) -> str:
@@ -117,12 +132,18 @@ def artifacts_directory(value: str) -> str:
     return value
 
 
+def firewall_entry(value: str) -> str:
+    parse_opening(value)
+    return value
+
+
 def model_uri(value: str) -> str:
     parse_model_uri(value)
     return value
 
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
+AnyPort = Annotated[int, Field(ge=1, le=65535)]
 Positive = Annotated[int, Field(ge=1)]
 AbsolutePath = Annotated[
     str, matches(r"(?!.*/\.\.?(/|$))(/[A-Za-z0-9._-]+){2,}", 'an absolute path below the top level, without ".."')
@@ -138,7 +159,13 @@ HostName = Annotated[
     str, matches(r"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)?", "a host name or IPv4 address, without a port")
 ]
 HttpUrl = Annotated[str, matches(r"https?://[^\s'\"]+", "an address that starts with http:// or https://")]
-OptionalHttpUrl = Annotated[str, matches(r"(https?://[^\s'\"]+)?", "an address that starts with http:// or https://")]
+RegistryUrl = Annotated[
+    str,
+    # A login has settings of its own.
+    matches(
+        r"(https?://(?![^/]*@)[^\s'\"]+)?", "an address that starts with http:// or https://, without a login in it"
+    ),
+]
 IndexUrl = Annotated[
     str,
     # A login would show in arguments and logs; it belongs into the host's /etc/pip.conf or /etc/uv/uv.toml.
@@ -146,7 +173,8 @@ IndexUrl = Annotated[
         r"(https?://(?![^/]*@)[^\s'\"]+)?", "an address that starts with http:// or https://, without a login in it"
     ),
 ]
-IpAddress = Annotated[str, AfterValidator(address)]
+BindAddress = Annotated[str, AfterValidator(bind_address)]
+ProxyAddress = Annotated[str, AfterValidator(proxy_address)]
 StackName = Annotated[
     str, matches(r"([a-z][a-z0-9_-]{0,30})?", "a short name of lower-case letters, digits, - and _, a letter first")
 ]

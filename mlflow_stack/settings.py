@@ -1,136 +1,31 @@
-"""The settings of one host, typed, and what follows from them.
-
-The models carry types and limits and no defaults; the defaults and what each setting means stand in group_data/all.py
-(tests/unit/test_settings.py: both name the same settings).
-"""
+"""The settings of one host, and what follows from them."""
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict
 
-from mlflow_stack.domain import layout
-from mlflow_stack.setting_types import (
-    REPOSITORY,
-    AbsolutePath,
-    HostName,
-    HttpUrl,
-    IndexUrl,
-    IpAddress,
-    ModelName,
-    OptionalHttpUrl,
-    PgName,
-    Port,
-    Positive,
-    StackName,
-    artifacts_directory,
-    database_uri,
-    lock_exists,
-    matches,
-    model_uri,
-    network,
-    outside_reference,
-    secret_reference,
+from mlflow_stack.domain import layout, listening
+from mlflow_stack.domain.certificates import HostCertificate
+from mlflow_stack.domain.firewall import Opening, parse_opening
+from mlflow_stack.domain.listening import UNIX, bracketed, is_any, is_local
+from mlflow_stack.domain.tracking import VERIFIED, allowed_origins, verified
+from mlflow_stack.domain.tracking_server import CA_FILE, MODELS_USER, SYSTEM_CA_FILE, TrackingServer
+from mlflow_stack.role_settings import (
+    CondaSettings,
+    FirewallSettings,
+    InventorySettings,
+    PostgresqlSettings,
+    PreflightSettings,
+    ProductionSettings,
+    ProxySettings,
+    RoleSettings,
+    TrackingSettings,
 )
 
-ROLES = ("postgresql", "tracking", "production")
-
-
-class RoleSettings(BaseModel):
-    """Settings of one role: what group_data calls ROLE_name is `name` here."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-
-class InventorySettings(RoleSettings):
-    stack: StackName
-
-
-class PreflightSettings(RoleSettings):
-    min_free_disk_mib: Positive
-    min_memory_mib: Positive
-    former_name: str
-
-
-class CondaSettings(RoleSettings):
-    prefix: AbsolutePath
-    installer_version: Annotated[str, matches(r"(?!latest)[A-Za-z0-9_.-]+", "a pinned version, never latest")]
-    installer_url: Annotated[
-        str, matches(r"https?://\S+\.sh", "an address that starts with http:// or https:// and ends with .sh")
-    ]
-    installer_sha256: dict[str, Annotated[str, matches(r"[0-9a-f]{64}", "64 hexadecimal digits")]]
-    channels: Annotated[list[str], Field(min_length=1)]
-    channel_alias: HttpUrl
-    accept_anaconda_tos: bool
-    python: Annotated[str, AfterValidator(lock_exists)]
-    package_installer: Literal["uv", "pip"]
-    package_index_url: IndexUrl
-    keep_envs: Annotated[int, Field(ge=0)]
-
-    @model_validator(mode="after")
-    def _anaconda_is_accepted(self) -> CondaSettings:
-        anaconda = [name for name in self.channels if name == "defaults" or "repo.anaconda.com" in name]
-        if anaconda and not self.accept_anaconda_tos:
-            raise ValueError(
-                f"conda_channels: {anaconda[0]!r} is under Anaconda's Terms of Service; "
-                "use conda-forge, or set conda_accept_anaconda_tos = True when you have accepted them"
-            )
-        return self
-
-    def installer_for(self, architecture: str) -> tuple[str, str]:
-        """Return the installer's URL and SHA-256 for an architecture (`uname -m`); KeyError when it has none."""
-        url = self.installer_url.replace("{version}", self.installer_version).replace("{arch}", architecture)
-        return url, self.installer_sha256[architecture]
-
-    @property
-    def lock_file(self) -> Path:
-        return REPOSITORY / "locks" / f"mlflow-py{self.python}.txt"
-
-
-class PostgresqlSettings(RoleSettings):
-    database: PgName
-    role: PgName
-    port: Port
-    memory_share: Annotated[float, Field(ge=0.05, le=0.5)]
-    max_connections: Annotated[int, Field(ge=10, le=10_000)]
-    address: HostName
-    client_networks: list[Annotated[str, AfterValidator(network)]]
-    password: Annotated[str, AfterValidator(secret_reference)]
-
-
-class TrackingSettings(RoleSettings):
-    bind: IpAddress
-    port: Port
-    public_name: HostName
-    workers: Annotated[int, Field(ge=1, le=64)]
-    job_execution: bool
-    database_uri: Annotated[str, AfterValidator(database_uri)]
-    database_password: Annotated[str, AfterValidator(outside_reference)]
-    artifacts_destination: Annotated[AbsolutePath, AfterValidator(artifacts_directory)]
-    artifacts_shared: bool
-    upgrade_database: bool
-    ready_timeout_s: Annotated[int, Field(ge=10, le=3600)]
-
-
-class ModelSettings(RoleSettings):
-    """One entry of production_models; the only settings with defaults here, since entries are written by users."""
-
-    uri: Annotated[str, AfterValidator(model_uri)]
-    port: Port
-    workers: Annotated[int, Field(ge=1, le=64)] = 1
-    required: bool = True
-
-
-class ProductionSettings(RoleSettings):
-    models: dict[ModelName, ModelSettings]
-    bind: IpAddress
-    tracking_uri: OptionalHttpUrl
-    ready_timeout_s: Annotated[int, Field(ge=10, le=3600)]
-    keep_releases: Annotated[int, Field(ge=0)]
+ROLES = ("postgresql", "tracking", "production", "proxy")
 
 
 class Settings(BaseModel):
@@ -140,10 +35,12 @@ class Settings(BaseModel):
 
     inventory: InventorySettings
     preflight: PreflightSettings
+    firewall: FirewallSettings
     conda: CondaSettings
     postgresql: PostgresqlSettings
     tracking: TrackingSettings
     production: ProductionSettings
+    proxy: ProxySettings
 
     # Where this host stands in the inventory; set by inventory_check and stacks, not by users.
     host_name: str
@@ -153,6 +50,11 @@ class Settings(BaseModel):
     stack_hosts: Mapping[str, tuple[str, ...]] = {}
     postgresql_host: str | None = None
     tracking_host: str | None = None
+    # The address of the proxy that the tracking server is behind, "" without one.
+    tracking_proxy_url: str = ""
+    # By the names of their hosts, the certificates of what this host uses that they have made for themselves.
+    tracking_certificates: Mapping[str, HostCertificate] = {}
+    postgresql_certificates: Mapping[str, HostCertificate] = {}
 
     @property
     def has_local_database(self) -> bool:
@@ -177,19 +79,57 @@ class Settings(BaseModel):
     def database_uri(self) -> str:
         """SQLAlchemy URI of the tracking database, never with a password in it."""
         if self.tracking.database_uri:
-            return self.tracking.database_uri
+            given = self.tracking.database_uri
+            return verified(given) if self.tracking.database_ca_file else given
         role, database, port = self.postgresql.role, self.postgresql.database, self.postgresql.port
         if self.has_local_database:
             return f"postgresql+psycopg2://{role}@/{database}?host=/var/run/postgresql&port={port}"
-        return (
-            f"postgresql+psycopg2://{role}@{_bracketed(self.postgresql_host or '')}:{port}/{database}?sslmode=require"
-        )
+        server = f"{bracketed(self.postgresql_host or '')}:{port}"
+        return f"postgresql+psycopg2://{role}@{server}/{database}?{VERIFIED}"
+
+    @property
+    def serves_database(self) -> bool:
+        """True where this host's database is for other hosts."""
+        return "postgresql" in self.groups and bool(self.postgresql.client_networks)
+
+    @property
+    def makes_certificates(self) -> bool:
+        return self.has_proxy or self.serves_database
+
+    @property
+    def postgresql_certificate(self) -> HostCertificate:
+        """The certificate of the database's server for other hosts. It is the server's own user who makes it.
+
+        The first name is also the subject: libpq before 15 knows addresses there alone (release notes of PostgreSQL 15,
+        E.1.3.7).
+        """
+        names = (self.postgresql.address or self.host_address, self.host_address)
+        known = tuple(dict.fromkeys(name for name in names if not name.startswith("@")))
+        return HostCertificate(layout.DATABASE_TLS_DIR, layout.DATABASE_AUTHORITY, known, owner="postgres")
+
+    @property
+    def has_proxy(self) -> bool:
+        return "proxy" in self.groups
+
+    @property
+    def tracking_bind(self) -> str:
+        """Where the tracking server listens: behind a proxy on a Unix socket, except that its jobs ask it over TCP."""
+        behind = UNIX if self.has_proxy and not self.tracking.job_execution else "127.0.0.1"
+        return self.tracking.bind or behind
+
+    @property
+    def production_bind(self) -> str:
+        """Where the models listen."""
+        return self.production.bind or (UNIX if self.has_proxy else "127.0.0.1")
 
     @property
     def tracking_public_name(self) -> str:
         if self.tracking.public_name:
             return self.tracking.public_name
-        return self.host_address if _is_any(self.tracking.bind) else self.tracking.bind
+        bind = self.tracking_bind
+        if self.has_proxy:
+            return self.host_address
+        return self.host_address if is_any(bind) else "localhost" if bind == UNIX else bind
 
     @property
     def has_other_hosts(self) -> bool:
@@ -208,19 +148,94 @@ class Settings(BaseModel):
     @property
     def tracking_names(self) -> tuple[str, ...]:
         """Names by which the tracking server is asked for: by users, and on its own host."""
-        own = () if _is_any(self.tracking.bind) else (self.tracking.bind,)
-        return (self.tracking_public_name, "localhost", "127.0.0.1", *own)
+        bind = self.tracking_bind
+        own = () if is_any(bind) or bind == UNIX else (bind,)
+        through_proxy = (self.host_address,) if self.has_proxy else ()
+        return (self.tracking_public_name, *through_proxy, "localhost", "127.0.0.1", *own)
 
     @property
-    def tracking_uri(self) -> str:
-        """Address by which this host reaches the tracking server."""
+    def tracking_origins(self) -> list[str]:
+        """Where the pages come from whose requests the tracking server takes."""
+        through_proxy = [self._proxy_url(name) for name in self.proxy_names] if self.has_proxy else []
+        own = [] if self.tracking_bind == UNIX else allowed_origins(self.tracking_names, self.tracking.port)
+        return list(dict.fromkeys([*through_proxy, *own])) or allowed_origins(self.tracking_names, self.tracking.port)
+
+    @property
+    def tracking_needs_network(self) -> bool:
+        """True where the tracking server itself connects to other hosts: a database, what its jobs or gateway call."""
+        return self.tracking.network or self.tracking.job_execution or not self.has_local_database
+
+    @property
+    def tracking_address(self) -> str:
+        return listening.own_address(self.tracking_bind)
+
+    @property
+    def tracking_stream(self) -> str:
+        """What the tracking server's socket unit listens on."""
+        return listening.stream(self.tracking_bind, self.tracking.port, layout.TRACKING_SOCKET)
+
+    @property
+    def own_tracking_uri(self) -> str:
+        """Address by which a tracking host reaches its own server."""
+        return listening.url(self.tracking_bind, self.tracking.port, layout.TRACKING_SOCKET)
+
+    @property
+    def tracking_server(self) -> TrackingServer:
+        """The tracking server that this host's models come from, and how it is let in there."""
         if self.production.tracking_uri:
-            return self.production.tracking_uri.rstrip("/")
-        if "tracking" in self.groups:
-            name = "127.0.0.1" if _is_any(self.tracking.bind) else self.tracking.bind
+            uri, user = self.production.tracking_uri.rstrip("/"), self.production.tracking_user
+        elif "tracking" in self.groups:
+            uri, user = self.own_tracking_uri, ""
+        elif self.tracking_proxy_url:
+            uri, user = self.tracking_proxy_url, MODELS_USER
         else:
-            name = self.tracking_host or ""
-        return f"http://{_bracketed(name)}:{self.tracking.port}"
+            uri, user = f"http://{bracketed(self.tracking_host or '')}:{self.tracking.port}", ""
+        # The authorities of this stack's proxies say nothing of a registry elsewhere.
+        own_ca = self.production.tracking_ca_file if self.production.tracking_uri else self.tracking_certificates
+        ca_file = (CA_FILE if own_ca else SYSTEM_CA_FILE) if uri.startswith("https:") else ""
+        return TrackingServer(uri, user, ca_file)
+
+    @property
+    def models_are_elsewhere(self) -> bool:
+        """True where hosts of this stack serve models from a tracking server that is on none of them."""
+        return bool(set(self.stack_hosts.get("production", ())) - set(self.stack_hosts.get("tracking", ())))
+
+    # --- the proxy ---
+
+    @property
+    def proxy_names(self) -> tuple[str, ...]:
+        """Names by which clients ask for what is behind the proxy; the first is the one to tell them."""
+        first = self.tracking_public_name if "tracking" in self.groups else self.host_address
+        # Some connectors of pyinfra have no address ("@local"); one that is alone is refused (proxy_check).
+        others = () if self.host_address.startswith("@") else (self.host_address,)
+        return tuple(dict.fromkeys((first, *others)))
+
+    @property
+    def proxy_certificate(self) -> HostCertificate:
+        """The certificate that the proxy's host makes for itself, where it does."""
+        return HostCertificate(layout.PROXY_TLS_DIR, layout.PROXY_AUTHORITY, self.proxy_names)
+
+    @property
+    def proxy_url(self) -> str:
+        """What users of the proxy type, without a path."""
+        return self._proxy_url(self.proxy_names[0])
+
+    def _proxy_url(self, name: str) -> str:
+        scheme, port = ("http", 80) if self.proxy.tls == "off" else ("https", 443)
+        suffix = "" if self.proxy.port == port else f":{self.proxy.port}"
+        return f"{scheme}://{bracketed(name)}{suffix}"
+
+    @property
+    def proxy_http_port(self) -> int:
+        """The port that sends browsers on to the one with TLS; 0 for none."""
+        return 0 if self.proxy.tls == "off" else self.proxy.http_port
+
+    def socket_group(self, own: str) -> str:
+        """Return the group of the Unix socket of a server whose own group is `own`."""
+        return layout.PROXY_USER if self.has_proxy else own
+
+    def proxied_models(self) -> tuple[str, ...]:
+        return tuple(self.production.models) if "production" in self.groups else ()
 
     @property
     def registry(self) -> str:
@@ -229,40 +244,51 @@ class Settings(BaseModel):
 
     @property
     def production_address(self) -> str:
-        """Address by which this host reaches its own models."""
-        return "127.0.0.1" if _is_any(self.production.bind) else self.production.bind
+        return listening.own_address(self.production_bind)
+
+    def model_stream(self, model: str) -> str:
+        """What a model's socket unit listens on."""
+        return listening.stream(self.production_bind, self.production.models[model].port, layout.model_socket(model))
+
+    def model_url(self, model: str) -> str:
+        """Address by which this host reaches one of its models."""
+        return listening.url(self.production_bind, self.production.models[model].port, layout.model_socket(model))
 
     def ports(self) -> dict[int, list[str]]:
         """Return the TCP ports that the roles of this host listen on, with the settings that claim each."""
         claims: dict[int, list[str]] = {}
         if "postgresql" in self.groups:
             claims.setdefault(self.postgresql.port, []).append("postgresql_port")
-        if "tracking" in self.groups:
+        if "tracking" in self.groups and self.tracking_bind != UNIX:
             claims.setdefault(self.tracking.port, []).append("tracking_port")
-        if "production" in self.groups:
+        if "production" in self.groups and self.production_bind != UNIX:
             for name, model in self.production.models.items():
                 claims.setdefault(model.port, []).append(f"production_models[{name!r}]['port']")
+        if self.has_proxy:
+            claims.setdefault(self.proxy.port, []).append("proxy_port")
+            if self.proxy_http_port:
+                claims.setdefault(self.proxy_http_port, []).append("proxy_http_port")
         return claims
+
+    def openings(self) -> list[Opening]:
+        """Return what other hosts may reach on this one; SSH, which no setting names, comes to it."""
+        found = []
+        if "postgresql" in self.groups:
+            networks = self.postgresql.client_networks
+            found += [Opening(self.postgresql.port, source=each, reason="postgresql_port") for each in networks]
+        if "tracking" in self.groups and not is_local(self.tracking_bind):
+            found.append(Opening(self.tracking.port, reason="tracking_port"))
+        if "production" in self.groups and not is_local(self.production_bind):
+            models = self.production.models.items()
+            found += [Opening(model.port, reason=f"production_models[{name!r}]['port']") for name, model in models]
+        if self.has_proxy and not is_local(self.proxy.bind):
+            ports = {"proxy_port": self.proxy.port, "proxy_http_port": self.proxy_http_port}
+            found += [Opening(port, reason=reason) for reason, port in ports.items() if port]
+        return [*found, *map(parse_opening, self.firewall.allow)]
 
     def owned_directories(self) -> list[str]:
         """Return the directories that MLflow Stack makes and keeps on this host."""
         return [layout.OPT_DIR, layout.CONFIG_DIR, layout.STATE_DIR, layout.MODELS_DIR, layout.BACKUP_DIR]
-
-
-def _is_any(address: str) -> bool:
-    return ipaddress.ip_address(address).is_unspecified
-
-
-def is_loopback(address: str) -> bool:
-    """Return whether a name or address means each computer itself, as that of a forwarded port does."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
-
-
-def _bracketed(name: str) -> str:
-    return f"[{name}]" if ":" in name else name
 
 
 def role_models() -> dict[str, type[RoleSettings]]:

@@ -10,13 +10,14 @@ import ipaddress
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from mlflow_stack.settings import ROLES, Settings, is_loopback
+from mlflow_stack.domain.listening import is_address, is_local, is_loopback
+from mlflow_stack.settings import ROLES, Settings
 
 # What other hosts take from the host of a role.
 TAKEN = {"postgresql": ("port", "database", "role", "password"), "tracking": ("port", "public_name")}
 # What the tracking servers of one stack must have alike: to their users they are one.
 ALIKE = (
-    *("port", "public_name", "database_uri", "database_password"),
+    *("port", "public_name", "database_uri", "database_password", "database_ca_file"),
     *("artifacts_destination", "artifacts_shared", "upgrade_database"),
 )
 
@@ -96,12 +97,19 @@ class _Stack:
             database = self.databases[0]
             taken["postgresql"] = settings.postgresql if "postgresql" in settings.groups else database.postgresql
             taken["postgresql_host"] = database.postgresql.address or database.host_address
+            taken["postgresql_certificates"] = {database.host_name: database.postgresql_certificate}
         if "postgresql" in settings.groups and not settings.postgresql.client_networks:
             taken["postgresql"] = settings.postgresql.model_copy(update={"client_networks": self._client_networks()})
         if self.servers:
             server = self.servers[0]
             taken["tracking"] = settings.tracking if "tracking" in settings.groups else server.tracking
             taken["tracking_host"] = server.tracking_public_name
+            taken["tracking_proxy_url"] = server.proxy_url if server.has_proxy else ""
+            taken["tracking_certificates"] = {
+                host.host_name: host.proxy_certificate
+                for host in self.servers
+                if host.has_proxy and host.proxy.tls == "self-signed"
+            }
         return settings.model_copy(update=taken)
 
     def _client_networks(self) -> list[str]:
@@ -189,9 +197,9 @@ class _Stack:
                 [],
             )
         for host in self.servers:
-            if is_loopback(host.tracking.bind):
+            if is_local(host.tracking_bind) and not host.has_proxy:
                 yield (
-                    f"tracking_bind is {host.tracking.bind!r}, where no load balancer reaches the server; set it to "
+                    f"tracking_bind is {host.tracking_bind!r}, where no load balancer reaches the server; set it to "
                     "the host's address",
                     [host.host_name],
                 )
@@ -205,9 +213,15 @@ class _Stack:
                     "production_models need a tracking server: add a group tracking, or set production_tracking_uri",
                     [host.host_name],
                 )
-            elif len(self.servers) == 1 and is_loopback(self.servers[0].tracking.bind):
+            elif self.servers[0].has_proxy and is_local(self.servers[0].proxy.bind):
                 yield (
-                    f"the tracking server is on another host, but tracking_bind is {self.servers[0].tracking.bind!r} "
+                    f"the tracking server is on another host, but proxy_bind is {self.servers[0].proxy.bind!r} there; "
+                    "set it to an address that this host can reach",
+                    [host.host_name],
+                )
+            elif len(self.servers) == 1 and not self.servers[0].has_proxy and is_local(self.servers[0].tracking_bind):
+                yield (
+                    f"the tracking server is on another host, but tracking_bind is {self.servers[0].tracking_bind!r} "
                     "there; set it to an address that this host can reach",
                     [host.host_name],
                 )
@@ -235,10 +249,7 @@ class _Stack:
 
 def _is_address(name: str) -> bool:
     """Return whether this is an address that other hosts know a host by."""
-    try:
-        return not ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
+    return is_address(name) and not is_loopback(name)
 
 
 def _differ(one: Settings, other: Settings, role: str, field: str) -> bool:

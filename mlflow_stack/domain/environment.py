@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from shlex import quote
 from typing import Any
 
@@ -37,7 +38,7 @@ class EnvironmentSpec:
     locked: bool = True
     builder: str = "root"
 
-    @property
+    @cached_property
     def digest(self) -> str:
         facts = [self.conda_packages, self.channels, self.requirements, self.locked]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
@@ -140,6 +141,10 @@ def _as_builder(spec: EnvironmentSpec) -> str:
     return f"{user}env -C / "
 
 
+# Its model server is uvicorn, which takes a socket (on_host/supervise.py); before, it was gunicorn behind a shell.
+OLDEST_MLFLOW = (2, 22)
+
+
 class ModelEnvironmentError(ValueError):
     """A model's conda.yaml does not describe an environment that can serve it."""
 
@@ -148,7 +153,7 @@ def model_environment(name: str, conda_yaml: str, channels: tuple[str, ...]) -> 
     """Return the environment that a model's own conda.yaml describes.
 
     Its channels are replaced by ours (`channels`), which is how a mirror, and the refusal of Anaconda's channels, hold
-    for models too. Raises ModelEnvironmentError when Python or MLflow is missing.
+    for models too. Raises ModelEnvironmentError when Python or MLflow is missing, or MLflow is too old.
     """
     try:
         document: Any = yaml.safe_load(conda_yaml)
@@ -165,6 +170,13 @@ def model_environment(name: str, conda_yaml: str, channels: tuple[str, ...]) -> 
         raise ModelEnvironmentError("its conda.yaml names no python version")
     if not any(re.match(r"mlflow\b", line) for line in pip):
         raise ModelEnvironmentError("its conda.yaml has no mlflow among the pip packages, which serves it")
+    for line in pip:
+        found = re.match(r"mlflow(?:\[[^]]*\])?\s*==\s*(\d+)\.(\d+)", line)
+        if found and (int(found[1]), int(found[2])) < OLDEST_MLFLOW:
+            raise ModelEnvironmentError(
+                f"it was logged with {found[0]}, whose server can't take over a socket; expected "
+                f"mlflow {OLDEST_MLFLOW[0]}.{OLDEST_MLFLOW[1]} or newer"
+            )
     return EnvironmentSpec(
         name=f"model-{name}",
         conda_packages=tuple(package.replace(" ", "") for package in conda),

@@ -19,7 +19,7 @@ class ManagedFile:
 
     `mode` is octal digits ("640"). `check` is a shell command that exits 0 when the content is right; it finds the new
     file, under its own name, as "$new", and runs before the old file is replaced. `content` stays out of repr, and out
-    of plans when it `is_secret`.
+    of plans when it `is_secret`. With `own_directory` its directory, a drop-in's, is made when it is missing.
     """
 
     path: str
@@ -29,6 +29,7 @@ class ManagedFile:
     group: str = "root"
     check: str = field(default="", repr=False)
     is_secret: bool = False
+    own_directory: bool = False
 
     def text(self, before: str) -> str:
         """Return what is in the file afterwards."""
@@ -100,7 +101,9 @@ def write_command(file: ManagedFile) -> str:
     for programs that judge by name (systemd-analyze verify), and the last step is a rename. Nothing goes to /tmp, and
     nothing secret onto a command line (security.md 3.1: pyinfra's files.put does both).
     """
-    return _replace_command(file, _receive(file), file.check)
+    directory = quote(posixpath.dirname(file.path))
+    made = f"[ -d {directory} ] || install -d -m 755 {directory}; " if file.own_directory else ""
+    return made + _replace_command(file, _receive(file), file.check)
 
 
 def block_command(block: ManagedBlock) -> str:

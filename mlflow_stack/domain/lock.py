@@ -51,15 +51,17 @@ class Holder:
         return f"another run ({self.run}) has been at work here for {_duration(self.seconds)}"
 
 
-def session_command(run: str, silence_s: int, *, lock: bool) -> str:
+def session_command(run: str, silence_s: int, survey: str, *, lock: bool) -> str:
     """Return the command of a run's session, which ends when no line came to it for `silence_s` seconds.
 
-    With `lock` it is root, takes the lock and keeps it to its end. It says READY, or a line for `parse_holder` when
-    another run has the lock; before that, and instead, comes what a shell's start or sudo has to say. Then it answers
-    each line with an empty one.
+    With `lock` it is root, takes the lock and keeps it to its end. It runs `survey` (domain/survey.py) and says READY,
+    or a line for `parse_holder` when another run has the lock; before that, and instead, comes what a shell's start or
+    sudo has to say. Then it answers each line with an empty one.
     """
-    script = _LOCK + _ANSWER if lock else _ANSWER
-    session = f"bash -c {quote(script)} mlflow-stack-session {quote(run)} {silence_s}"
+    script = f"{_LOCK if lock else ''}\n(\nMLFLOW_STACK_RUN=$1 user=$3 ssh_port=$4\n{survey}\n)\n{_ANSWER}"
+    # What sudo does not pass on: who logged in, and by which port of this host.
+    login = '"$(id -un)" "${SSH_CONNECTION##* }"'
+    session = f"bash --norc -c {quote(script)} mlflow-stack-session {quote(run)} {silence_s} {login}"
     root = '[ "$(id -u)" = 0 ] || root="sudo -n"; ' if lock else ""
     return f"sh -c {quote(f'{root}exec $root {session} 2>&1')}"
 

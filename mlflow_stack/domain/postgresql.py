@@ -41,6 +41,11 @@ def tuning(memory_mib: int, memory_share: float, max_connections: int) -> dict[s
     }
 
 
+def tls(pem: str) -> dict[str, str]:
+    """Return server settings for connections with the key and the certificate in one file (PostgreSQL, "SSL Setup")."""
+    return {"ssl": "on", "ssl_cert_file": pem, "ssl_key_file": pem}
+
+
 def configuration(settings: Mapping[str, str]) -> str:
     """Return the text of conf.d/50-mlflow.conf."""
     lines = [f"{name} = '{value}'" for name, value in settings.items()]

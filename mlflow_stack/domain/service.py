@@ -82,8 +82,11 @@ def parse_state(lines: Sequence[str]) -> ServiceState:
     )
 
 
-def reasons_to_restart(state: ServiceState) -> list[str]:
-    """Return why a unit has to be (re)started; empty when it runs, and works, on exactly what it should."""
+def reasons_to_restart(state: ServiceState, reloads: bool = False) -> list[str]:
+    """Return why a unit has to be (re)started; empty when it runs, and works, on exactly what it should.
+
+    One that `reloads` may be older than its configuration: that it was proved with it says that it has taken it.
+    """
     reasons = []
     if state.properties.get("NeedDaemonReload") == "yes":
         reasons.append("its unit file changed")
@@ -91,11 +94,34 @@ def reasons_to_restart(state: ServiceState) -> list[str]:
         reasons.append(f"it is {state.properties.get('ActiveState', 'absent')}")
     elif state.digest != state.proved:
         reasons.append("it was never proved ready with its present configuration")
-    elif state.changed_since_start:
+    elif state.changed_since_start and not reloads:
         reasons.append("its configuration is newer than its process")
     elif state.not_ready:
         reasons.append(state.not_ready)
     return reasons
+
+
+def restart_command(unit: str, socket: str, reloads: bool = False) -> str:
+    """Return a command that restarts a unit, and its socket before when that is older than its file.
+
+    One that `reloads` is restarted only when it is older than its unit's file.
+
+    A unit that used up its start limit would refuse to start, hence reset-failed. How the start went is for the gate
+    to say, with the reason and the log.
+    """
+    both = " ".join(map(quote, filter(None, (unit, socket))))
+    renew = (
+        f'since=$(date -d "$(systemctl show -P ActiveEnterTimestamp {quote(socket)})" +%s 2>/dev/null || echo 0); '
+        f'[ "$(stat -c %Z {layout.UNIT_DIR}/{quote(socket)})" -le "$since" ] || systemctl stop {both}; '
+    )
+    restart = f"systemctl restart {quote(unit)}"
+    if reloads:
+        restart = (
+            f'since=$(date -d "$(systemctl show -P ActiveEnterTimestamp {quote(unit)})" +%s 2>/dev/null || echo 0); '
+            f'if systemctl is-active --quiet {quote(unit)} && [ "$(stat -c %Z {layout.UNIT_DIR}/{quote(unit)})" -lt '
+            f'"$since" ]; then systemctl reload {quote(unit)}; else {restart}; fi'
+        )
+    return f"systemctl reset-failed {both} 2>/dev/null; {renew if socket else ''}{restart} || true"
 
 
 def gate_command(unit: str, watched: Sequence[str], ready: str, timeout_s: int) -> str:

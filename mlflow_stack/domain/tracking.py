@@ -10,6 +10,16 @@ from mlflow_stack.domain import layout
 PASSFILE = f"{layout.CREDENTIALS_DIR}/pgpass"
 
 
+# What libpq is told to be sure of the database's server: encrypted, and it is the one (libpq, "SSL Support").
+VERIFIED = f"sslmode=verify-full&sslrootcert={layout.DATABASE_CA_FILE}"
+
+
+def verified(uri: str) -> str:
+    """Return a SQLAlchemy URI with what is missing of VERIFIED."""
+    missing = [each for each in VERIFIED.split("&") if f"{each.partition('=')[0]}=" not in uri]
+    return "&".join([uri if "?" in uri else f"{uri}?", *missing]).replace("?&", "?")
+
+
 def allowed_hosts(names: Sequence[str]) -> list[str]:
     """Return the Host headers that the server accepts: those for `names`.
 

@@ -13,6 +13,7 @@ from pyinfra.api.facts import FactBase
 
 from mlflow_stack.domain import layout
 from mlflow_stack.domain.tracking import as_tracking_user, libpq_uri
+from mlflow_stack.domain.tracking_server import TrackingServer
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,11 @@ class Models(FactBase[dict[str, Any]]):
 
     default = dict
 
-    def command(self, python: str, tracking_uri: str, wanted: str) -> StringCommand:
+    def command(self, python: str, server: TrackingServer, wanted: str) -> StringCommand:
         # The program is sent along, and the distribution's Python serves as well, so that a plan of a fresh host can
         # ask a registry that is there already.
         program = resources.files("mlflow_stack.on_host").joinpath("models.py").read_text()
-        arguments = f"{quote(tracking_uri)} {layout.MODELS_DIR} {quote(wanted)}"
+        arguments = f"{quote(server.uri)} {layout.MODELS_DIR} {quote(wanted)} {server.arguments}".rstrip()
         return StringCommand(
             # One of an installation that was interrupted is there, and does not run.
             f"python={quote(python)}; $python -c '' 2>/dev/null || python=$(command -v python3) || exit 0\n"

@@ -24,8 +24,8 @@ class PostgresqlState:
     texts of the latter two, None when absent. `server`: what the running server says, {} when it is down.
 
     `server` has: role (attributes, and of its password's verifier only salt, iterations and SHA-256), database (owner,
-    encoding, public_connect), pending_restart (settings), stale (True: a configuration file is newer than what the
-    server has loaded).
+    encoding, public_connect), pending_restart (settings), stale (True: a configuration file, or the certificate, is
+    newer than what the server has loaded).
     """
 
     files: Mapping[str, FileState] = field(default_factory=dict)
@@ -40,9 +40,9 @@ class Postgresql(FactBase[PostgresqlState]):
 
     default = PostgresqlState
 
-    def command(self, conf_dir: str, unit: str, port: int, role: str, database: str) -> StringCommand:
+    def command(self, conf_dir: str, unit: str, port: int, role: str, database: str, pem: str = "") -> StringCommand:
         files = [f"{conf_dir}/conf.d/50-mlflow.conf", f"{conf_dir}/pg_hba.conf", f"{conf_dir}/pg_ident.conf"]
-        newest = " ".join(quote(file) for file in files)
+        newest = " ".join(quote(file) for file in [*files, *([pem] if pem else [])])
         # awk 1: as cat, but with a newline at the end, since another section follows.
         return StringCommand(
             f"{read_states_command(files)}; echo '{_CUT}'; "

@@ -1,6 +1,8 @@
-"""models TRACKING_URI DIRECTORY JSON: print what is served, and what the wanted models resolve to, as JSON.
+"""models SERVER DIRECTORY JSON [OPTIONS]: print what is served, and what the wanted models resolve to, as JSON.
 
-JSON is {"NAME": {"kind": …, "name": …, "reference": …}} (mlflow_stack/domain/model_uri.py). The answer has for each
+SERVER is the tracking server: http://HOST:PORT, https://HOST:PORT or unix:/PATH of its socket. --user logs in with the
+password in the file --password-file, and --ca-file holds the authorities that a certificate has to be from. JSON is
+{"NAME": {"kind": …, "name": …, "reference": …}} (mlflow_stack/domain/model_uri.py). The answer has for each
 name: "resolved" ({"uri", "id", "conda_yaml"}) or "error" with "missing" (true: the registry says that it does not
 exist; false: the registry can't be asked), and "current", the release that the symbolic link points to, if it is whole.
 
@@ -10,11 +12,15 @@ the distribution's Python: 3.9 and newer.
 
 from __future__ import annotations
 
+import argparse
+import base64
+import functools
 import hashlib
 import http.client
 import json
 import os
-import sys
+import socket
+import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -29,96 +35,136 @@ class Missing(Exception):
     """The registry answered that something does not exist."""
 
 
-def get(url: str, **query: str) -> bytes:
-    """Return the body of a GET; raise Missing when the server says that the thing does not exist."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket, whose path stands where the host's name does."""
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(CALL_TIMEOUT_S)
+        self.sock.connect(urllib.parse.unquote(self.host))
+
+
+class UnixHandler(urllib.request.AbstractHTTPHandler):
+    """Opens unix://PATH/…, with the slashes of PATH quoted."""
+
+    def unix_open(self, request: urllib.request.Request) -> Any:
+        request.add_unredirected_header("Host", "localhost")
+        return self.do_open(UnixConnection, request)
+
+
+class Server:
+    """The tracking server."""
+
+    def __init__(self, url: str, user: str = "", password_file: str = "", ca_file: str = "") -> None:
+        self.url, self.user, self.password_file, self.ca_file = url, user, password_file, ca_file
+
+    @functools.cached_property
+    def opener(self) -> urllib.request.OpenerDirector:
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({}), UnixHandler()]
+        if self.ca_file:
+            context = ssl.create_default_context(cadata=Path(self.ca_file).read_text())
+            handlers.append(urllib.request.HTTPSHandler(context=context))
+        return urllib.request.build_opener(*handlers)
+
+    @functools.cached_property
+    def login(self) -> str:
+        password = Path(self.password_file).read_text().strip("\n")
+        return "Basic " + base64.b64encode(f"{self.user}:{password}".encode()).decode()
+
+    def get(self, path: str, /, **query: str) -> bytes:
+        """Return the body of a GET; raise Missing when the server says that the thing does not exist."""
+        url = self.url
+        if url.startswith("unix:"):
+            url = f"unix://{urllib.parse.quote(url[len('unix:') :], safe='')}"
+        request = urllib.request.Request(f"{url}{path}?{urllib.parse.urlencode(query)}")
+        if self.user:  # not to where a redirection leads
+            request.add_unredirected_header("Authorization", self.login)
+        try:
+            with self.opener.open(request, timeout=CALL_TIMEOUT_S) as answer:
+                return bytes(answer.read())
+        except urllib.error.HTTPError as error:
+            body = error.read(2000).decode(errors="replace")
+            if error.code == 404 or "RESOURCE_DOES_NOT_EXIST" in body or "INVALID_PARAMETER_VALUE" in body:
+                raise Missing(body) from None
+            raise OSError(f"HTTP {error.code}: {body[:200]}") from None
+        except http.client.HTTPException as error:
+            raise OSError(f"the answer broke off: {error}") from None
+
+    def get_json(self, path: str, /, **query: str) -> Any:
+        """Return the JSON that a GET answers with."""
+        try:
+            return json.loads(self.get(path, **query))
+        except ValueError:
+            where = f"{self.url}{path}"
+            raise OSError(f"{where} did not answer with JSON; is this an MLflow tracking server?") from None
+
+    def get_environment(self, path: str, /, **query: str) -> str | None:
+        """Return the text of a model's conda.yaml, or None when it has none."""
+        try:
+            return self.get(path, **query).decode()
+        except Missing:
+            return None
+        except OSError as error:
+            if str(error).startswith("HTTP 500: "):  # what the server answers for an artifact that does not exist
+                return None
+            raise
+
+
+def resolve_version(server: Server, name: str, version: str) -> dict[str, str | None]:
     try:
-        with opener.open(f"{url}?{urllib.parse.urlencode(query)}", timeout=CALL_TIMEOUT_S) as answer:
-            return bytes(answer.read())
-    except urllib.error.HTTPError as error:
-        body = error.read(2000).decode(errors="replace")
-        if error.code == 404 or "RESOURCE_DOES_NOT_EXIST" in body or "INVALID_PARAMETER_VALUE" in body:
-            raise Missing(body) from None
-        raise OSError(f"HTTP {error.code}: {body[:200]}") from None
-    except http.client.HTTPException as error:
-        raise OSError(f"the answer broke off: {error}") from None
-
-
-def get_json(url: str, **query: str) -> Any:
-    """Return the JSON that a GET answers with."""
-    try:
-        return json.loads(get(url, **query))
-    except ValueError:
-        raise OSError(f"{url} did not answer with JSON; is this an MLflow tracking server?") from None
-
-
-def resolve_version(server: str, name: str, version: str) -> dict[str, str | None]:
-    try:
-        answer = get_json(f"{server}/api/2.0/mlflow/model-versions/get", name=name, version=version)
+        answer = server.get_json("/api/2.0/mlflow/model-versions/get", name=name, version=version)
     except Missing:
         raise Missing(f"model {name!r} has no version {version}") from None
     # A registered model that is deleted and made anew counts its versions from 1 again.
     origin = "{source} {creation_timestamp}".format(**answer["model_version"])
-    url = f"{server}/model-versions/get-artifact"
+    text = server.get_environment("/model-versions/get-artifact", name=name, version=version, path="conda.yaml")
     return {
         "uri": f"models:/{name}/{version}",
         "id": f"v{version}-{hashlib.sha256(origin.encode()).hexdigest()[:8]}",
-        "conda_yaml": environment_text(url, name=name, version=version, path="conda.yaml"),
+        "conda_yaml": text,
     }
 
 
-def resolve_alias(server: str, name: str, alias: str) -> dict[str, str | None]:
+def resolve_alias(server: Server, name: str, alias: str) -> dict[str, str | None]:
     try:
-        get(f"{server}/api/2.0/mlflow/registered-models/get", name=name)
+        server.get("/api/2.0/mlflow/registered-models/get", name=name)
     except Missing:
         raise Missing(f"no model {name!r} is registered") from None
     try:
-        answer = get_json(f"{server}/api/2.0/mlflow/registered-models/alias", name=name, alias=alias)
+        answer = server.get_json("/api/2.0/mlflow/registered-models/alias", name=name, alias=alias)
     except Missing:
         raise Missing(f"model {name!r} has no alias {alias!r}") from None
     return resolve_version(server, name, answer["model_version"]["version"])
 
 
-def resolve_logged(server: str, _name: str, model_id: str) -> dict[str, str | None]:
+def resolve_logged(server: Server, _name: str, model_id: str) -> dict[str, str | None]:
     try:
-        get(f"{server}/api/2.0/mlflow/logged-models/{model_id}")
+        server.get(f"/api/2.0/mlflow/logged-models/{model_id}")
     except Missing:
         raise Missing(f"no logged model {model_id!r}") from None
-    url = f"{server}/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files"
-    text = environment_text(url, artifact_file_path="conda.yaml")
+    path = f"/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files"
+    text = server.get_environment(path, artifact_file_path="conda.yaml")
     return {"uri": f"models:/{model_id}", "id": model_id, "conda_yaml": text}
 
 
-def resolve_run(server: str, name: str, run_id: str) -> dict[str, str | None]:
+def resolve_run(server: Server, name: str, run_id: str) -> dict[str, str | None]:
     """Return the logged model `name` of a run (MLflow 3 keeps a run's models as outputs of the run)."""
     try:
-        run = get_json(f"{server}/api/2.0/mlflow/runs/get", run_id=run_id)["run"]
+        run = server.get_json("/api/2.0/mlflow/runs/get", run_id=run_id)["run"]
     except Missing:
         raise Missing(f"no run {run_id!r}") from None
     for output in run.get("outputs", {}).get("model_outputs", []):
         model_id = output["model_id"]
-        model = get_json(f"{server}/api/2.0/mlflow/logged-models/{model_id}")["model"]
+        model = server.get_json(f"/api/2.0/mlflow/logged-models/{model_id}")["model"]
         if model["info"]["name"] == name:
             return resolve_logged(server, name, model_id)
     raise Missing(f"run {run_id!r} has no model {name!r}")
 
 
-def environment_text(url: str, **query: str) -> str | None:
-    """Return the text of a model's conda.yaml, or None when it has none."""
-    try:
-        return get(url, **query).decode()
-    except Missing:
-        return None
-    except OSError as error:
-        if str(error).startswith("HTTP 500: "):  # what the server answers for an artifact that does not exist
-            return None
-        raise
-
-
 RESOLVERS = {"alias": resolve_alias, "version": resolve_version, "logged": resolve_logged, "run": resolve_run}
 
 
-def state_of(server: str, directory: Path, name: str, wanted: dict[str, str]) -> dict[str, object]:
+def state_of(server: Server, directory: Path, name: str, wanted: dict[str, str]) -> dict[str, object]:
     current = directory / name / "current"
     complete = (current / MARKER).is_file() and (current / "env" / MARKER).is_file()
     state: dict[str, object] = {"current": os.path.basename(os.readlink(current)) if complete else None}
@@ -127,12 +173,19 @@ def state_of(server: str, directory: Path, name: str, wanted: dict[str, str]) ->
     except Missing as error:
         state.update(error=str(error), missing=True)
     except OSError as error:
-        state.update(error=f"{server}: {getattr(error, 'reason', error)}", missing=False)
+        state.update(error=f"{server.url}: {getattr(error, 'reason', error)}", missing=False)
     return state
 
 
 def main() -> None:
-    server, directory, wanted = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+    parser = argparse.ArgumentParser()
+    for name in ("server", "directory", "wanted"):
+        parser.add_argument(name)
+    for option in ("--user", "--password-file", "--ca-file"):
+        parser.add_argument(option, default="")
+    given = parser.parse_args()
+    server, directory = Server(given.server, given.user, given.password_file, given.ca_file), Path(given.directory)
+    wanted = json.loads(given.wanted)
     print(json.dumps({name: state_of(server, directory, name, model) for name, model in wanted.items()}))
 
 

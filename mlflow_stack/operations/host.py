@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from shlex import quote
 
@@ -18,8 +18,13 @@ from mlflow_stack.operations.refusal import refuse
 
 
 @operation()
-def packages(names: Sequence[str]) -> Generator[StringCommand, None, None]:
+def packages(
+    names: Sequence[str], never_started: Mapping[str, str] | None = None
+) -> Generator[StringCommand, None, None]:
     """Ensure that Debian packages are installed; installed ones are left at their version.
+
+    `never_started` are units, by package, that are masked before this run installs the package: what brings them would
+    start them. Where the package was there before, its unit is somebody's and is left alone.
 
     pyinfra's apt.packages either never refreshes the package lists, which fails on a fresh host, or refreshes them
     again whenever they are older than a limit, which makes a second run a change. This one does it only to install.
@@ -31,6 +36,9 @@ def packages(names: Sequence[str]) -> Generator[StringCommand, None, None]:
         return
     # The lock timeout waits for unattended-upgrades instead of failing (apt.conf(5), DPkg::Lock::Timeout).
     apt = "env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300"
+    masked = [unit for package, unit in (never_started or {}).items() if package in missing]
+    if masked:
+        yield StringCommand(f"systemctl mask --quiet {' '.join(map(quote, masked))}")
     yield StringCommand(within(600, f"{apt} update"))
     yield StringCommand(within(1800, f"{apt} install -y --no-install-recommends {' '.join(map(quote, missing))}"))
 

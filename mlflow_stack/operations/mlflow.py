@@ -15,7 +15,7 @@ from mlflow_stack.facts.mlflow import Schema, SchemaState
 from mlflow_stack.look import look
 from mlflow_stack.operations.refusal import refuse
 
-UNIT = "mlflow-tracking.service"
+UNIT, SOCKET = "mlflow-tracking.service", "mlflow-tracking.socket"
 Commands = Generator[StringCommand, None, None]
 
 
@@ -48,10 +48,11 @@ def schema(
         f"{program} upgrade {quote(uri)} {target} {environment}/bin/mlflow {layout.BACKUP_DIR}", passfile
     )
     # The database may have been out of reach when this was decided, so its state is judged again. A failed upgrade
-    # leaves the schema as it was, and the unit is still the old one: a server that ran runs again.
+    # leaves the schema as it was, and the unit is still the old one: a server that ran runs again. The socket is closed
+    # meanwhile, or the next connection would start the old server.
     yield StringCommand(
         f"{check}; case $? in 0) exit 0;; 3) ;; *) exit 1;; esac; "
-        f"was=$(systemctl is-active {UNIT}); systemctl stop {UNIT} 2>/dev/null; "
+        f"was=$(systemctl is-active {UNIT}); systemctl stop {UNIT} {SOCKET} 2>/dev/null; "
         f'{upgrade} || {{ [ "$was" != active ] || systemctl start {UNIT}; exit 1; }}'
     )
 

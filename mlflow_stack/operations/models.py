@@ -14,6 +14,7 @@ from mlflow_stack.domain import layout
 from mlflow_stack.domain.environment import EnvironmentSpec, ModelEnvironmentError, Toolchain, model_environment
 from mlflow_stack.domain.files import ManagedFile
 from mlflow_stack.domain.model_uri import parse_model_uri
+from mlflow_stack.domain.tracking_server import PASSWORD_FILE, TrackingServer
 from mlflow_stack.facts.conda import Environment
 from mlflow_stack.facts.mlflow import Models
 from mlflow_stack.look import agreed, look, look_again
@@ -30,7 +31,7 @@ def release(
     uris: Mapping[str, str],
     required: bool,
     registry: str,
-    tracking_uri: str,
+    server: TrackingServer,
     client_environment: str,
     channels: tuple[str, ...],
     toolchain: Toolchain,
@@ -47,12 +48,12 @@ def release(
     uri = uris[model]
     question = {
         "python": f"{toolchain.conda_prefix}/bin/python",
-        "tracking_uri": tracking_uri,
+        "server": server,
         "wanted": json.dumps({name: vars(parse_model_uri(each)) for name, each in uris.items()}),
     }
     state = look(Models, **question).get(model, {})
     if "resolved" not in state and not state.get("missing"):
-        why = f"{uri} is looked up when {tracking_uri} answers ({state.get('error') or 'it is not there yet'})"
+        why = f"{uri} is looked up when {server.uri} answers ({state.get('error') or 'it is not there yet'})"
         state = look_again(Models, why, **question).get(model, {"error": "no Python to ask with", "missing": False})
     if "error" in state:
         if state["missing"] and not required:
@@ -71,7 +72,7 @@ def release(
     if state["current"] == release_name:
         host.noop(f"{uri} is {release_name}, which is served")
         return
-    yield from _download(model, resolved["uri"], tracking_uri, client_environment)
+    yield from _download(model, resolved["uri"], server, client_environment)
     built = look(Environment, path=spec.path)
     if not built.complete:
         yield from build_environment(spec, toolchain, built)
@@ -88,21 +89,26 @@ def _staging(model: str) -> str:
     return f"{layout.MODELS_DIR}/.staging/{model}"
 
 
-def _download(model: str, uri: str, tracking_uri: str, client_environment: str) -> Commands:
+def _download(model: str, uri: str, server: TrackingServer, client_environment: str) -> Commands:
     """Yield the download by MLflow's own client, as the models' user: what a registry holds is not trusted by root."""
     staging = _staging(model)
     yield StringCommand(
         f"rm -rf {staging} && install -d -m 700 -o {layout.PRODUCTION_USER} -g {layout.PRODUCTION_USER} {staging}"
     )
-    variables = (
-        f"HOME={staging} MLFLOW_TRACKING_URI={quote(tracking_uri)} MLFLOW_DISABLE_TELEMETRY=true "
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR=false"
-    )
+    variables = f"HOME={staging} MLFLOW_DISABLE_TELEMETRY=true MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR=false"
     as_user = f"timeout -k 30 3600 runuser -u {layout.PRODUCTION_USER} -- env {variables}"
-    download = f"mlflow artifacts download --artifact-uri {quote(uri)} --dst-path {staging}/model > /dev/null"
-    yield StringCommand(
-        f"cd {staging} && {as_user} {client_environment}/bin/{download} && test -f {staging}/model/MLmodel"
-    )
+    program, python = f"{client_environment}/bin/mlflow", f"{client_environment}/bin/python -I {layout.LIBEXEC_DIR}"
+    download = f"artifacts download --artifact-uri {quote(uri)} --dst-path {staging}/model > /dev/null"
+    if server.uri.startswith("unix:"):
+        alone = "systemd-run --quiet --wait --pipe --collect --same-dir -p PrivateNetwork=yes"
+        socket = quote(server.uri.removeprefix("unix:"))
+        client = f"{alone} {python}/over_socket.py {socket} {as_user} {program} {download}"
+    elif server.user:
+        login = f"{python}/with_login.py {quote(server.user)}"
+        client = f"env {server.variables} {as_user} {login} {program} {download} < {PASSWORD_FILE}"
+    else:
+        client = f"env {server.variables} {as_user} {program} {download}"
+    yield StringCommand(f"cd {staging} && {client} && test -f {staging}/model/MLmodel")
 
 
 def _publish(model: str, name: str, spec: EnvironmentSpec, keep: int) -> Commands:

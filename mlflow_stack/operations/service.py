@@ -9,10 +9,13 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import OperationMeta, operation
 from pyinfra.context import host
 
+from mlflow_stack.domain import layout
 from mlflow_stack.domain.files import ManagedFile
-from mlflow_stack.domain.service import ServiceState, gate_command, reasons_to_restart
+from mlflow_stack.domain.service import ServiceState, gate_command, reasons_to_restart, restart_command
+from mlflow_stack.facts.files import FileStates
 from mlflow_stack.facts.service import EnabledInstances, Service
 from mlflow_stack.look import decided, look, look_after_changes, must_not_write
+from mlflow_stack.operations.commands import Remove
 
 Commands = Generator[StringCommand, None, None]
 
@@ -23,9 +26,11 @@ def ready(
     files: Sequence[ManagedFile],
     check: str,
     timeout_s: int,
+    socket: str = "",
     watched: Sequence[str] = (),
     only_if: str = "",
     after: Sequence[OperationMeta] = (),
+    reloads: bool = False,
 ) -> Commands:
     """Ensure that a unit starts at boot, runs with its present files, and works.
 
@@ -36,6 +41,9 @@ def ready(
     there is nothing to do: a run that ends well has seen the service work.
 
     A service that has nothing to do is looked at again when the run changed something else, on any host.
+
+    `socket` is the unit of its listening socket, which stays open while the service is restarted, unless its own file
+    has changed. One that `reloads` takes its configuration anew without a restart, unless its unit has changed.
 
     While the path `only_if` is absent the unit is left alone. A restart also follows from a file that is not as
     declared, and from each of the operations `after`, which come before this one, that has something to do.
@@ -56,34 +64,48 @@ def ready(
         host.noop(f"{unit} has nothing to run yet")
         return
     follows = follows or any(state.files.get(file.path) != file.state() for file in files)
-    if not follows and _is_as_declared(state):
+    if not follows and _is_as_declared(state, reloads):
         # What else this run changed may have broken it: the look was before.
         state = look_after_changes(Service, **question)
-    if not follows and _is_as_declared(state):
+    if not follows and _is_as_declared(state, reloads):
         decided(after)
         host.noop(f"{unit} is enabled, runs and works")
         return
-    yield from _start(unit, state, restart=follows or bool(reasons_to_restart(state)))
+    restart = restart_command(unit, socket, reloads) if follows or reasons_to_restart(state, reloads) else ""
+    yield from _start(unit, state, restart)
     yield StringCommand(gate_command(unit, [*question["files"], *watched], check, timeout_s))
 
 
-def _is_as_declared(state: ServiceState) -> bool:
-    return _is_enabled(state) and not reasons_to_restart(state)
+def _is_as_declared(state: ServiceState, reloads: bool) -> bool:
+    return _is_enabled(state) and not reasons_to_restart(state, reloads)
 
 
 def _is_enabled(state: ServiceState) -> bool:
     return state.properties.get("UnitFileState") == "enabled"
 
 
-def _start(unit: str, state: ServiceState, restart: bool) -> Commands:
+def _start(unit: str, state: ServiceState, restart: str) -> Commands:
     if state.properties.get("LoadState") == "masked":
         yield StringCommand("systemctl unmask --quiet", quote(unit))
     yield StringCommand("systemctl daemon-reload")
     if not _is_enabled(state):
         yield StringCommand("systemctl enable --quiet", quote(unit))
     if restart:
-        # reset-failed: a unit that used up its start limit would refuse to start.
-        yield StringCommand(f"systemctl reset-failed {quote(unit)} 2>/dev/null; systemctl restart {quote(unit)}")
+        yield StringCommand(restart)
+
+
+@operation()
+def absent(units: Sequence[str]) -> Commands:
+    """Ensure that units of ours are stopped and gone."""
+    paths = {f"{layout.UNIT_DIR}/{unit}": unit for unit in units}
+    found = look(FileStates, paths=tuple(paths))
+    if not found:
+        host.noop(f"there is no {units[0]}")
+        return
+    yield StringCommand("systemctl disable --now --quiet", " ".join(quote(paths[path]) for path in found), "|| true")
+    for path in found:
+        yield Remove(path)
+    yield StringCommand("systemctl daemon-reload")
 
 
 @operation()
@@ -93,4 +115,8 @@ def only_instances(umbrella: str, wanted: Sequence[str]) -> Commands:
     if not surplus:
         host.noop(f"no other {umbrella}@ unit is enabled")
     for name in surplus:
-        yield StringCommand(f"systemctl disable --now --quiet {quote(f'{umbrella}@{name}.service')}")
+        instance = f"{umbrella}@{name}"
+        # With its socket, or the next connection would start it again.
+        yield StringCommand(
+            f"systemctl disable --quiet {quote(f'{instance}.service')} && systemctl stop {quote(f'{instance}.*')}"
+        )

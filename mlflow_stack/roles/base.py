@@ -14,7 +14,13 @@ from mlflow_stack.operations import files, host
 from mlflow_stack.operations.host import Directory, User
 from mlflow_stack.settings import Settings
 
-USERS = (User(layout.TRACKING_USER, layout.STATE_DIR), User(layout.PRODUCTION_USER, layout.MODELS_DIR))
+USERS: tuple[User, ...] = (
+    User(layout.TRACKING_USER, layout.STATE_DIR),
+    User(layout.PRODUCTION_USER, layout.MODELS_DIR),
+)
+
+# The sockets of the servers behind it are for its group, which has to be there first.
+PROXY_USER = User(layout.PROXY_USER, layout.PROXY_DIR)
 
 # A directory stands after the one that it is in.
 DIRECTORIES = (
@@ -36,33 +42,55 @@ DIRECTORIES = (
     Directory(layout.BACKUP_DIR, "700", layout.TRACKING_USER, layout.TRACKING_USER),
 )
 
-PROGRAMS = ("check_environment.py", "fetch.sh", "ready.py", "schema.py")
+PROXY_DIRECTORIES = (
+    Directory(layout.PROXY_DIR),
+    Directory(layout.PROXY_TLS_DIR, "700"),
+)
+
+# It is the server's own user who makes and reads its key.
+DATABASE_DIRECTORIES = (Directory(layout.DATABASE_TLS_DIR, "700", "postgres", "postgres"),)
+
+PROGRAMS = (
+    *("check_environment.py", "fetch.sh", "over_socket.py", "ready.py", "schema.py", "supervise.py"),
+    "with_login.py",
+)
 
 
 @deploy("Base")
 def deploy_base(settings: Settings, survey: HostSurvey) -> None:
     """Ensure packages, users, directories and our own programs."""
-    host.packages(name="Install packages", names=_packages(settings, survey))
+    host.packages(
+        name="Install packages", names=_packages(settings, survey), never_started=survey.platform.never_started
+    )
     artifacts = Directory(settings.tracking.artifacts_destination, "750", layout.TRACKING_USER, layout.TRACKING_USER)
     # A shared directory is somebody's mount: it is there, or the tracking role says so.
     own_artifacts = "tracking" in settings.groups and not settings.tracking.artifacts_shared
     directories = (*DIRECTORIES, artifacts) if own_artifacts else DIRECTORIES
-    host.layout(name="Create users and directories", users=USERS, directories=directories)
+    users = USERS
+    if settings.has_proxy:
+        users, directories = (*users, PROXY_USER), (*directories, *PROXY_DIRECTORIES)
+    if settings.serves_database:
+        directories = (*directories, *DATABASE_DIRECTORIES)
+    host.layout(name="Create users and directories", users=users, directories=directories)
     name = ManagedFile(layout.HOST_FILE, f"{this_host.name}\n")
-    files.managed(
-        name="Install the programs of MLflow Stack", files=[*(_program(program) for program in PROGRAMS), name]
-    )
+    programs = (*PROGRAMS, "certificate.sh") if settings.makes_certificates else PROGRAMS
+    files.managed(name="Install the programs of MLflow Stack", files=[*map(program, programs), name])
 
 
 def _packages(settings: Settings, survey: HostSurvey) -> list[str]:
     packages = list(survey.platform.packages)
+    if settings.firewall.enabled:
+        packages += survey.platform.firewall_packages
     if "postgresql" in settings.groups:
         packages += survey.platform.postgresql_packages
     if "tracking" in settings.groups:
         packages += survey.platform.client_packages
+    if settings.has_proxy:
+        packages += survey.platform.proxy_packages
     return packages
 
 
-def _program(name: str) -> ManagedFile:
+def program(name: str) -> ManagedFile:
+    """Return one of our programs that run on hosts."""
     text = resources.files("mlflow_stack.on_host").joinpath(name).read_text()
     return ManagedFile(f"{layout.LIBEXEC_DIR}/{name}", text)

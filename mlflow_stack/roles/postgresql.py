@@ -9,18 +9,29 @@ from pyinfra.api.deploy import deploy
 from mlflow_stack import secret_store
 from mlflow_stack.domain import layout
 from mlflow_stack.domain import postgresql as pg
+from mlflow_stack.domain.files import ManagedFile
+from mlflow_stack.domain.listening import is_loopback
 from mlflow_stack.domain.survey import HostSurvey
-from mlflow_stack.operations import postgresql
-from mlflow_stack.settings import Settings, is_loopback
+from mlflow_stack.operations import certificates, files, postgresql, service
+from mlflow_stack.settings import Settings
+from mlflow_stack.templates import render
+
+RENEWAL = "mlflow-database-certificate"
 
 
 @deploy("PostgreSQL")
 def deploy_postgresql(settings: Settings, survey: HostSurvey) -> None:
     """Ensure a tuned server with the tracking database; other databases, roles and settings are left alone."""
-    wanted, platform = settings.postgresql, survey.platform
+    wanted, platform, certificate = settings.postgresql, survey.platform, settings.postgresql_certificate
+    pem = certificate.pem if settings.serves_database else ""
+    if pem:
+        certificates.own(
+            name="Make the certificate of the server", certificate=certificate, reload_unit=platform.postgresql_unit
+        )
     configuration = {
         "port": str(wanted.port),
         **listen_addresses(settings),
+        **(pg.tls(pem) if pem else {}),
         **pg.tuning(survey.memory_mib, wanted.memory_share, wanted.max_connections),
     }
     postgresql.server(
@@ -31,6 +42,7 @@ def deploy_postgresql(settings: Settings, survey: HostSurvey) -> None:
         port=wanted.port,
         role=wanted.role,
         database=wanted.database,
+        pem=pem,
         configuration=pg.configuration(configuration),
         hba_lines=pg.hba_lines(wanted.database, wanted.role, wanted.client_networks),
         ident_lines=[f"{pg.IDENT_MAP}  {layout.TRACKING_USER}  {wanted.role}"],
@@ -42,7 +54,28 @@ def deploy_postgresql(settings: Settings, survey: HostSurvey) -> None:
         port=wanted.port,
         role=wanted.role,
         database=wanted.database,
-        password=_password(settings) if wanted.client_networks else None,
+        pem=pem,
+        password=_password(settings) if settings.serves_database else None,
+    )
+    if pem:
+        _renewal(settings, survey)
+
+
+def _renewal(settings: Settings, survey: HostSurvey) -> None:
+    """Ensure that the certificate is made anew in time."""
+    renewal, timer = (f"{layout.UNIT_DIR}/{RENEWAL}.{kind}" for kind in ("service", "timer"))
+    certificate, postgresql_unit = settings.postgresql_certificate, survey.platform.postgresql_unit
+    units = [
+        ManagedFile(renewal, render(renewal, certificate=certificate, postgresql=postgresql_unit)),
+        ManagedFile(timer, render(timer), check=survey.platform.verify_unit),
+    ]
+    files.managed(name="Write the renewal of the server's certificate", files=units)
+    service.ready(
+        name="Run the timer of the server's certificate",
+        unit=f"{RENEWAL}.timer",
+        files=units,
+        check="true",
+        timeout_s=0,
     )
 
 
@@ -55,7 +88,7 @@ def listen_addresses(settings: Settings) -> dict[str, str]:
 
     Without other hosts the setting is not ours: Debian's default is this host alone.
     """
-    if not settings.postgresql.client_networks:
+    if not settings.serves_database:
         return {}
     address = settings.postgresql.address or ("" if is_loopback(settings.host_address) else settings.host_address)
     try:

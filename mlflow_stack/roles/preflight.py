@@ -13,8 +13,10 @@ from pyinfra.api.exceptions import DeployError, PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from mlflow_stack import proxy_check
 from mlflow_stack.domain.lock import Holder
-from mlflow_stack.domain.survey import HostSurvey, Needs, obstacles, one_machine_twice
+from mlflow_stack.domain.obstacles import Needs, obstacles, one_machine_twice
+from mlflow_stack.domain.survey import SURVEY_SCRIPT, HostSurvey, parse_survey
 from mlflow_stack.facts.host import Survey
 from mlflow_stack.inventory_check import load
 from mlflow_stack.running import RUN, is_dry, is_prepared
@@ -32,7 +34,7 @@ _UNPREPARED = (
 )
 
 _lock = threading.Lock()
-_surveys: dict[int, dict[Host, HostSurvey] | PyinfraError] = {}
+_surveys: dict[State, dict[Host, HostSurvey] | PyinfraError] = {}
 
 
 def preflight(host: Host) -> HostSurvey:
@@ -44,9 +46,9 @@ def preflight(host: Host) -> HostSurvey:
     """
     state = host.state
     with _lock:  # pyinfra loads deploy.py for all hosts at once
-        if id(state) not in _surveys:
-            _surveys[id(state)] = _survey_all(state)
-        surveys = _surveys[id(state)]
+        if state not in _surveys:
+            _surveys[state] = _survey_all(state)
+        surveys = _surveys[state]
     if isinstance(surveys, PyinfraError):
         raise surveys
     if host not in state.active_hosts:
@@ -73,25 +75,29 @@ def _survey_all(state: State) -> dict[Host, HostSurvey] | PyinfraError:
         count = "1 obstacle" if len(problems) == 1 else f"{len(problems)} obstacles"
         return DeployError("\n".join([f"{count} on the hosts; no host was changed", *problems]))
     for host, survey in surveys.items():
-        if survey.platform.remark:
-            logger.warning(f"{host.print_prefix}{survey.platform.remark}")
+        for remark in filter(None, (survey.platform.remark, proxy_check.warning(load(host)))):
+            logger.warning(f"{host.print_prefix}{remark}")
     return surveys
 
 
 def _survey(host: Host) -> HostSurvey:
     """Survey a host, in a session with it; a command that a killed run left there gets the time to end."""
-    begun = begin(host, RUN, lock=not is_dry())
+    begun = begin(host, RUN, SURVEY_SCRIPT, lock=not is_dry())
     if isinstance(begun, Holder) and begun.run != RUN:  # ours when the inventory has one machine under two names
         return HostSurvey(holder=begun)
     no_session = begun.words or "no word from it" if isinstance(begun, Refused) else ""
+    survey = parse_survey(begun) if isinstance(begun, list) else _survey_again(host)
     end = time.monotonic() + OTHER_RUN_TIMEOUT_S
-    while True:
-        # Without sudo: the survey asks for it itself, to be able to say what is wrong with it.
-        survey = replace(host.get_fact(Survey, _sudo=False), no_session=no_session)
-        if survey.holder or not survey.other_runs or time.monotonic() > end:
-            return survey
+    while survey.other_runs and not survey.holder and time.monotonic() < end:
         logger.info(f"{host.print_prefix}Waiting for another run ({survey.other_runs[0].run}) to end its command")
         time.sleep(OTHER_RUN_PAUSE_S)
+        survey = _survey_again(host)
+    return replace(survey, no_session=no_session)
+
+
+def _survey_again(host: Host) -> HostSurvey:
+    # Without sudo: the survey asks for it itself, to be able to say what is wrong with it.
+    return host.get_fact(Survey, _sudo=False)
 
 
 def _obstacles(host: Host, survey: HostSurvey) -> list[str]:
@@ -102,6 +108,8 @@ def _obstacles(host: Host, survey: HostSurvey) -> list[str]:
 
 
 def _needs(name: str, settings: Settings) -> Needs:
+    # PostgreSQL's is for tracking hosts only: whoever else uses one that was there before has to be named.
+    openings = [each for each in settings.openings() if each.reason != "postgresql_port"]
     return Needs(
         min_memory_mib=settings.preflight.min_memory_mib,
         min_free_disk_mib=settings.preflight.min_free_disk_mib,
@@ -110,4 +118,5 @@ def _needs(name: str, settings: Settings) -> Needs:
         is_database_host="postgresql" in settings.groups,
         name=name,
         former_name=settings.preflight.former_name,
+        openings=openings if settings.firewall.enabled else None,
     )

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from pyinfra.api.deploy import deploy
-from pyinfra.api.exceptions import DeployError
-from pyinfra.api.operation import OperationMeta
-from pyinfra.context import host
+from pathlib import Path
 
-from mlflow_stack import secret_store
+from pyinfra.api.deploy import deploy
+from pyinfra.api.operation import OperationMeta
+
 from mlflow_stack.domain import layout
 from mlflow_stack.domain.environment import EnvironmentSpec, schema_revision
 from mlflow_stack.domain.files import ManagedFile
 from mlflow_stack.domain.survey import HostSurvey
-from mlflow_stack.domain.tracking import PASSFILE, allowed_hosts, allowed_origins, environment_file, pgpass
-from mlflow_stack.operations import artifacts, files, mlflow, service
+from mlflow_stack.domain.tracking import PASSFILE, allowed_hosts, environment_file, pgpass
+from mlflow_stack.operations import artifacts, certificates, files, mlflow, service
+from mlflow_stack.roles import passwords
 from mlflow_stack.roles.conda import mlflow_environment
 from mlflow_stack.settings import Settings
 from mlflow_stack.templates import render
 
-UNIT = "mlflow-tracking.service"
+UNIT, SOCKET = "mlflow-tracking.service", "mlflow-tracking.socket"
 ENVIRONMENT_FILE = f"{layout.CONFIG_DIR}/tracking.env"
 
 
@@ -29,9 +29,13 @@ def deploy_tracking(settings: Settings, survey: HostSurvey, environment_built: O
     credentials, configuration = _credentials(settings), _configuration(settings, survey, environment)
     files.managed(
         name="Write the database password for mlflow-tracking",
-        files=credentials,
-        absent=[] if credentials else [PASSFILE],
+        files=[*credentials, *_given_authority(settings)],
+        absent=_surplus(settings),
     )
+    if settings.postgresql_certificates and not settings.has_local_database and not tracking.database_uri:
+        certificates.trusted(
+            name="Trust the database", path=layout.DATABASE_CA_FILE, certificates=settings.postgresql_certificates
+        )
     if tracking.artifacts_shared:
         store, first = tracking.artifacts_destination, settings.stack_hosts["tracking"][0]
         artifacts.marked(name="Mark the shared artifact directory", directory=store, first=first)
@@ -50,20 +54,25 @@ def deploy_tracking(settings: Settings, survey: HostSurvey, environment_built: O
     service.ready(
         name="Run mlflow-tracking and see it work",
         unit=UNIT,
+        socket=SOCKET,
         files=[*configuration, *credentials],
         # For a run that was interrupted: the marker is newer than the process when the environment was built again.
-        watched=[f"{environment.path}/{layout.MARKER}"],
-        check=f"{ready} {settings.tracking_uri} --artifacts",
+        watched=[f"{environment.path}/{layout.MARKER}", layout.SUPERVISOR],
+        check=f"{ready} {settings.own_tracking_uri} --artifacts",
         timeout_s=tracking.ready_timeout_s,
         after=[environment_built, schema],
     )
 
 
 def _configuration(settings: Settings, survey: HostSurvey, environment: EnvironmentSpec) -> list[ManagedFile]:
-    unit = f"{layout.UNIT_DIR}/{UNIT}"
+    unit, socket = f"{layout.UNIT_DIR}/{UNIT}", f"{layout.UNIT_DIR}/{SOCKET}"
     text = render(unit, settings=settings, environment=environment.path)
     return [
         ManagedFile(ENVIRONMENT_FILE, environment_file(variables(settings)), mode="640", group=layout.TRACKING_USER),
+        # Before the unit, which can't be verified without it.
+        ManagedFile(
+            socket, render(socket, stream=settings.tracking_stream, group=settings.socket_group(layout.TRACKING_USER))
+        ),
         ManagedFile(unit, text, check=survey.platform.verify_unit),
     ]
 
@@ -75,11 +84,13 @@ def variables(settings: Settings) -> dict[str, str]:
         "MLFLOW_BACKEND_STORE_URI": settings.database_uri,
         "MLFLOW_ARTIFACTS_DESTINATION": tracking.artifacts_destination,
         "MLFLOW_SERVE_ARTIFACTS": "true",
-        "MLFLOW_HOST": tracking.bind,
+        "MLFLOW_HOST": settings.tracking_address,
         "MLFLOW_PORT": str(tracking.port),
         "MLFLOW_WORKERS": str(tracking.workers),
+        # The socket is given to the server (on_host/supervise.py); what is being answered when it stops has 30 s.
+        "MLFLOW_UVICORN_OPTS": "--fd 0 --timeout-graceful-shutdown 30 --timeout-worker-healthcheck 60",
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(allowed_hosts(settings.tracking_names)),
-        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(allowed_origins(settings.tracking_names, tracking.port)),
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(settings.tracking_origins),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "true" if tracking.job_execution else "false",
         # A model version may come from this server only, never from a path of the host (CVE-2025-11201).
         "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX": "^(mlflow-artifacts|models|runs):/.*$",
@@ -87,14 +98,22 @@ def variables(settings: Settings) -> dict[str, str]:
     }
 
 
+def _given_authority(settings: Settings) -> list[ManagedFile]:
+    path = settings.tracking.database_ca_file
+    return [ManagedFile(layout.DATABASE_CA_FILE, Path(path).expanduser().read_text())] if path else []
+
+
+def _surplus(settings: Settings) -> list[str]:
+    """Return what a database that the host had before has left there."""
+    return [
+        *([] if settings.database_needs_password else [PASSFILE]),
+        *([] if layout.DATABASE_CA_FILE in settings.database_uri else [layout.DATABASE_CA_FILE]),
+    ]
+
+
 def _credentials(settings: Settings) -> list[ManagedFile]:
     if settings.database_password is None:
         return []
-    password = secret_store.resolve(*settings.database_password, stack=settings.inventory.stack)
-    new_file, databases = secret_store.new_file(password), settings.stack_hosts["postgresql"]
-    if new_file and not any(host.state.is_host_in_limit(host.state.inventory.get_host(name)) for name in databases):
-        raise DeployError(
-            f"{new_file} is not there, and --limit leaves out {' and '.join(databases)}, where a generated password is "
-            "set; bring that file of the checkout that has it, or run without --limit"
-        )
+    databases = settings.stack_hosts["postgresql"]
+    password = passwords.set_by(databases, *settings.database_password, stack=settings.inventory.stack)
     return [ManagedFile(PASSFILE, pgpass(password), mode="600", is_secret=True)]

@@ -11,12 +11,15 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from lab import Host, Lab
 from mlflow_stack.domain import layout
-from mlflow_stack.facts import artifacts, conda, files, mlflow, postgresql, service
+from mlflow_stack.domain.certificates import HostCertificate
+from mlflow_stack.domain.tracking_server import TrackingServer
+from mlflow_stack.facts import artifacts, certificates, conda, files, firewall, mlflow, postgresql, proxy, service
 from mlflow_stack.facts import host as host_facts
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -31,6 +34,9 @@ PYTHON = f"{PREFIX}/bin/python"
 READY = f"{PYTHON} -I {layout.LIBEXEC_DIR}/ready.py"
 TRACKING_URI = "http://127.0.0.1:5000"
 DATABASE_URI = "postgresql+psycopg2://mlflow_user@/mlflow_db?host=/var/run/postgresql&port=5432"
+# The password of the one user of the proxy.
+PASSWORD = "sesame"
+LOGINS = f"{layout.CREDENTIALS_DIR}/logins"
 MODEL = {"diabetes": {"kind": "alias", "name": "diabetes", "reference": "champion"}}
 
 
@@ -40,7 +46,7 @@ def facts(environment: str) -> list[tuple[Any, dict[str, Any]]]:
         (host_facts.Survey, {}),
         (
             host_facts.InstalledPackages,
-            {"packages": ("ca-certificates", "curl", "postgresql-15", "postgresql-client-15")},
+            {"packages": ("ca-certificates", "curl", "nftables", "postgresql-15", "postgresql-client-15")},
         ),
         (
             host_facts.Layout,
@@ -68,37 +74,67 @@ def facts(environment: str) -> list[tuple[Any, dict[str, Any]]]:
             },
         ),
         (mlflow.Schema, {"python": f"{environment}/bin/python", "uri": DATABASE_URI, "passfile": ""}),
-        (mlflow.Models, {"python": PYTHON, "tracking_uri": TRACKING_URI, "wanted": json.dumps(MODEL)}),
+        (mlflow.Models, {"python": PYTHON, "server": TrackingServer(TRACKING_URI), "wanted": json.dumps(MODEL)}),
         (
             service.Service,
             {
                 "unit": "mlflow-tracking.service",
                 "files": (f"{layout.CONFIG_DIR}/tracking.env", f"{layout.UNIT_DIR}/mlflow-tracking.service"),
-                "watched": (f"{environment}/{layout.MARKER}",),
+                "watched": (f"{environment}/{layout.MARKER}", layout.SUPERVISOR),
                 "ready": f"READY_READ_ONLY=1 {READY} tracking {TRACKING_URI} --artifacts",
                 "only_if": "",
             },
         ),
         (service.EnabledInstances, {"umbrella": "mlflow-production"}),
+        (firewall.FirewallRemains, {}),
         (artifacts.ArtifactStore, {"directory": f"{layout.STATE_DIR}/artifacts"}),
+        *PROXY_FACTS,
     ]
+
+
+# Recorded last, since the proxy changes where the servers of a host listen.
+CERTIFICATE = HostCertificate(layout.PROXY_TLS_DIR, layout.PROXY_AUTHORITY, ("mlflow.example.com", f"{NETWORK}.11"))
+PROXY_FACTS: list[tuple[Any, dict[str, Any]]] = [
+    (proxy.Logins, {"path": LOGINS}),
+    (certificates.OwnCertificate, {"certificate": CERTIFICATE}),
+    (certificates.OwnAuthority, {"certificate": CERTIFICATE}),
+]
 
 
 def record(host: Host, state: str) -> None:
     """Record all facts of a host below DIRECTORY/state."""
-    directory = DIRECTORY / state
-    directory.mkdir(parents=True, exist_ok=True)
     environment = host.run(f"ls -d /opt/mlflow/envs/mlflow-* 2>/dev/null || echo {NO_ENVIRONMENT}").stdout.strip()
-    for fact, arguments in facts(environment):
-        command = fact().command(**arguments).get_raw_value()
-        output = host.run(command).stdout
-        save(directory / f"{fact.__name__}.txt", command.replace(environment, NO_ENVIRONMENT), output)
+    record_facts(host, state, facts(environment), environment)
     # The one fact that asks for root itself, as a user that can't have it.
     survey = host_facts.Survey().command().get_raw_value()
-    save(directory / "Survey-without-sudo.txt", survey, host.run(survey, user="deploy-without-sudo").stdout)
+    path = DIRECTORY / state / "Survey-without-sudo.txt"
+    save(path, survey, host.run(survey, user="deploy-without-sudo").stdout)
+
+
+def record_facts(host: Host, state: str, wanted: list[tuple[Any, dict[str, Any]]], environment: str) -> None:
+    for fact, arguments in wanted:
+        command = fact().command(**arguments).get_raw_value()
+        path = DIRECTORY / state / f"{fact.__name__}.txt"
+        save(path, command.replace(environment, NO_ENVIRONMENT), host.run(command).stdout)
+
+
+def deploy_proxy() -> None:
+    """Deploy once more, with a proxy on the same host."""
+    settings = {
+        "tracking_public_name": "mlflow.example.com",
+        "proxy_users": {"admin": f"cmd:echo {PASSWORD}"},
+        "tracking_bind": "",
+        "production_bind": "",
+    }
+    inventory = (REPOSITORY / "inventory.py").read_text()
+    with tempfile.NamedTemporaryFile("w", suffix=".py") as written:
+        written.write(f"{inventory}\nfor _, _data in _hosts:\n    _data.update({settings!r})\nproxy = _hosts\n")
+        written.flush()
+        run("-m", "pyinfra", written.name, "deploy.py", "-y")
 
 
 def save(path: Path, command: str, output: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{shortened(command)}\n{output}")
 
 
@@ -127,6 +163,8 @@ def main() -> None:
         run("examples/train_diabetes.py", "--tracking-uri", f"http://{host.address}:5000")
         run("-m", "pyinfra", "inventory.py", "deploy.py", "-y")
         record(host, "deployed")
+        deploy_proxy()
+        record_facts(host, "deployed", PROXY_FACTS, NO_ENVIRONMENT)
     finally:
         lab.down()
 

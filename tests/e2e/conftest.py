@@ -16,6 +16,8 @@ LAYER = "served"
 # While writing tests: E2E_KEEP=1 keeps the lab and tells the story only once (never for a verdict).
 KEEP = bool(os.environ.get("E2E_KEEP"))
 NAME = "mlflow1"
+# Each of the processes that pytest is split into has a lab of its own.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """A lab of the tests' own. Where it can't run the tests are skipped with the reason, but they fail in CI."""
-    lab = Lab(os.environ.get("E2E_LAB_ID", "me2e"), os.environ.get("E2E_LAB_NET", "10.77.8"))
+    lab = Lab(os.environ.get("E2E_LAB_ID", f"me2e{WORKER}"), os.environ.get("E2E_LAB_NET", f"10.77.{80 + WORKER}"))
     reasons = lab.check()
     if reasons and not os.environ.get("CI"):
         pytest.skip("; ".join(reasons))

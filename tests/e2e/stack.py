@@ -22,6 +22,8 @@ DEPLOY_TIMEOUT_S = 900
 RECOVERY_TIMEOUT_S = 120
 MODEL = {"diabetes": {"uri": "models:/diabetes@champion", "port": 5001, "required": False}}
 SERVICES = ("postgresql@15-main", "mlflow-tracking", "mlflow-production@diabetes")
+# Tests ask the servers as they are, over the network; test_proxy.py has what stands in front of them.
+OPEN = {"tracking_open_to_everybody": True, "production_open_to_everybody": True}
 # A patient of scikit-learn's diabetes data, as the served model wants to be asked.
 FEATURES = ["age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"]
 EXAMPLE = {"dataframe_split": {"columns": FEATURES, "data": [[0.01] * len(FEATURES)]}}
@@ -40,11 +42,16 @@ class Run:
 class Stack:
     """One host with everything on it. `settings` override group_data/all.py, as data of the host."""
 
+    repository = REPOSITORY
+    # The groups that the host is in, as the inventory writes it.
+    roles = "postgresql = tracking = production"
+
     def __init__(self, host: Host, directory: Path, **overrides: Any) -> None:
         self.host, self.directory = host, directory
         self.settings: dict[str, Any] = {
             "tracking_bind": "0.0.0.0",
             "production_bind": "0.0.0.0",
+            **OPEN,
             "production_models": MODEL,
             **overrides,
         }
@@ -59,14 +66,18 @@ class Stack:
         data = {**connection(self.host), **settings(self.host.lab), **self.settings, **overrides}
         path = self.directory / "inventory.py"
         hosts = [(self.host.name, data)] + ([("mlflow2", {**data, **second})] if second else [])
-        path.write_text(f"hosts = {hosts!r}\npostgresql = tracking = production = hosts\n")
+        path.write_text(f"hosts = {hosts!r}\n{self.roles} = hosts\n")
         return path
 
     def start(self, *options: str, **overrides: Any) -> subprocess.Popen[str]:
         """Start `pyinfra inventory.py deploy.py` with these options, in a process group of its own."""
+        return self.launch(["-m", "pyinfra"], *options, **overrides)
+
+    def launch(self, program: list[str], *options: str, **overrides: Any) -> subprocess.Popen[str]:
+        """Start another Python program in the place of pyinfra."""
         return subprocess.Popen(
-            [sys.executable, "-m", "pyinfra", str(self.inventory(**overrides)), "deploy.py", *options],
-            cwd=REPOSITORY,
+            [sys.executable, *program, str(self.inventory(**overrides)), "deploy.py", *options],
+            cwd=self.repository,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -162,12 +173,15 @@ class Stack:
         now = self.invocations()
         return [unit for unit in SERVICES if now[unit] != before[unit]]
 
-    def fingerprint(self) -> str:
-        """Return the host's files, users, packages, units and processes' programs: what a plan must not change."""
+    def fingerprint(self, *, databases: bool = True) -> str:
+        """Return the host's files, users, packages, units and databases: what a plan must not change."""
         moving = ["/proc", "/sys", "/run", "/tmp", "/var/log", "/var/tmp", "/var/cache", "/var/lib/systemd"]
         moving += ["/var/lib/postgresql", "'/home/*/.cache'"]
         skipped = " -o ".join(f"-path {path}" for path in moving)
+        # What is left out is another word in each dump.
+        dump = "cd /; runuser -u postgres -- pg_dumpall 2>/dev/null | grep -vE '^.(un)?restrict ' | sha256sum"
         return self.host.run(
             f"find / -xdev \\( {skipped} \\) -prune -o -type f -printf '%p %m %u %s %T@\\n' | sort; "
-            "cat /etc/passwd; dpkg-query -W; systemctl list-unit-files --no-legend | grep -v '[.]scope'; ls -A /tmp"
+            "cat /etc/passwd; dpkg-query -W; systemctl list-unit-files --no-legend | grep -v '[.]scope'; ls -A /tmp; "
+            f"{dump if databases else ''}"
         ).stdout

@@ -17,6 +17,11 @@ UPGRADE_SCHEMA = "Tracking | Bring the database schema up to date"
 WRITE_TRACKING = "Tracking | Write the unit and configuration of mlflow-tracking"
 RUN_TRACKING = "Tracking | Run mlflow-tracking and see it work"
 WRITE_PRODUCTION = "Production | Write the units and configuration of mlflow-production"
+CLOSE_PORTS = [
+    "Firewall | Write the rules and the unit of mlflow-firewall, without the ports of before",
+    "Firewall | Load the rules of mlflow-firewall and see them in force, without the ports of before",
+]
+OPEN_PORTS = [name.partition(",")[0] for name in CLOSE_PORTS]
 STOP_MODELS = "Production | Stop models that are not listed"
 RELEASE_MODEL = "Production | Release model diabetes"
 RUN_MODEL = "Production | Run mlflow-production@diabetes and see it predict"
@@ -126,11 +131,11 @@ def test_model_that_is_no_longer_listed_is_stopped_and_kept(served: Stack) -> No
     again = served.converge(production_models={})
     back = served.converge()
 
-    assert run.changed == [STOP_MODELS]
+    assert run.changed == [STOP_MODELS, *CLOSE_PORTS]
     assert states == "inactive\ndisabled\n"
     assert len(files.split()) == 2
     assert again.changed == []
-    assert back.changed == [RUN_MODEL]
+    assert back.changed == [*OPEN_PORTS, RUN_MODEL]
     assert served.restarted_since(before) == [PRODUCTION]
 
 

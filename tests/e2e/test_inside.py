@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.desired import desired
+from bench.end_state import end_state
 from lab.errors import CommandFailed
 from tests.e2e.stack import Stack
 
@@ -110,17 +113,19 @@ def test_service_runs_as_its_own_user_without_any_right_of_root(stack: Stack, un
         "echo $(stat -c '%U %G' /proc/$pid) $(grep -hE '^(CapEff|CapBnd|NoNewPrivs)' /proc/$pid/status); done"
     ).stdout.splitlines()
 
-    assert len(lines) == 2  # MLflow's command line, and the server that it starts
+    assert len(lines) == 3  # the supervisor, MLflow's command line, and the server that it starts
     assert set(lines) == {f"{user} {user} CapEff: 0000000000000000 CapBnd: 0000000000000000 NoNewPrivs: 1"}
 
 
 def test_arguments_of_processes_show_nothing_of_the_configuration_but_addresses_and_paths(stack: Stack) -> None:
     commands = stack.host.run("ps -ww -u mlflow,mlflow-model -o args=").stdout.splitlines()
 
-    assert len(commands) == 4
+    assert len(commands) == 6
     for command in commands:
-        shown = re.sub(r"--(host|port|workers) \S+|/(opt/mlflow|var/lib/mlflow-models)/\S+", "", command).split()
+        options = r"--(host|port|workers|fd|timeout-\S+) \S+|http://127\.0\.0\.1:\d+"
+        shown = re.sub(rf"{options}|/(opt/mlflow|var/lib/mlflow-models)/\S+", "", command).split()
         assert set(shown) <= {
+            *("-I", "tracking", "model", "--"),
             *("server", "-m", "uvicorn", "--log-config", "mlflow.server.fastapi_app:app"),
             *("models", "serve", "--model-uri", "--env-manager", "local", "mlflow.pyfunc.scoring_server.app:app"),
         }
@@ -210,3 +215,13 @@ def test_deploy_that_builds_an_environment_leaves_no_temporary_file(stack: Stack
         "Production | Run mlflow-production@diabetes and see it predict",
     ]
     assert found.stdout == ""
+
+
+# --- what the benchmarks compare ------------------------------------------------------------------------------------
+
+
+def test_benchmark_finds_on_a_host_all_that_the_other_tools_are_to_make(stack: Stack, tmp_path: Path) -> None:
+    """bench/compare.py takes an hour; that it still knows our files and units is seen here."""
+    wanted = desired(stack.host, tmp_path)
+
+    assert end_state(stack.host, wanted)[-1] == "HTTP 200"

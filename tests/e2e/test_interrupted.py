@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,6 +20,8 @@ WRITE_PRODUCTION = "Production | Write the units and configuration of mlflow-pro
 RUN_UMBRELLA = "Production | Run mlflow-production"
 RELEASE_MODEL = "Production | Release model diabetes"
 RUN_MODEL = "Production | Run mlflow-production@diabetes and see it predict"
+# Which operation of a run RUN_TRACKING is, on a host with everything.
+RESTART = 13
 
 CONDA = "/opt/mlflow/miniconda3"
 UNIT = "/etc/systemd/system/mlflow-tracking.service"
@@ -84,10 +87,11 @@ def test_nothing_is_left_to_do_after_all_these_repairs(served: Stack) -> None:
 def test_run_killed_between_writing_the_unit_and_the_restart_is_made_up_for(served: Stack) -> None:
     served.converge()
     before = served.invocations()
-    written = "grep -q 'MLFLOW_WORKERS=\"2\"' /etc/mlflow/tracking.env"
-    served.host.run("systemctl kill -s STOP mlflow-tracking")  # the run asks it whether it works before the restart
-    served.interrupt(written, tracking_workers=2)
-    served.host.run("systemctl kill -s CONT mlflow-tracking")
+    log = served.directory / "points"
+    killed = served.launch(["-m", "tests.e2e.kill_at", str(RESTART), "0", str(log)], "-y", tracking_workers=2)
+    killed.communicate(timeout=300)
+    assert json.loads(log.read_text().splitlines()[-1])["name"] == RUN_TRACKING
+    assert 'MLFLOW_WORKERS="2"' in served.host.run("cat /etc/mlflow/tracking.env").stdout
     assert served.restarted_since(before) == []
 
     recovery = served.converge(tracking_workers=2)

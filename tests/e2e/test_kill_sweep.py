@@ -40,9 +40,9 @@ from tests.e2e.stack import MODEL, REPOSITORY, Run, Stack
 
 ALL = os.environ.get("KILL_SWEEP") == "all"
 # Of one host with all roles and one model; the rows say when this is not the number any more.
-OPERATIONS = 17
+OPERATIONS = 19
 COMMANDS = 4  # how many points of an operation the days take turns with: its beginning, and its first three commands
-MAX_KILLS = 150  # in a row: 17 operations have about 60 commands
+MAX_KILLS = 150  # in a row: 19 operations have about 70 commands
 
 OLDER_LAYER = "older"
 OLDER_MLFLOW = ("mlflow==3.10.1", "sqlalchemy<2.1", "psycopg2-binary", "scikit-learn", "matplotlib")
@@ -93,23 +93,6 @@ POINTS = pytest.mark.parametrize(
 
 class Swept(Stack):
     """A stack whose runs can be killed at a point, and can be those of another copy of this repository."""
-
-    repository = REPOSITORY
-
-    def start(self, *options: str, **overrides: Any) -> subprocess.Popen[str]:
-        return self.launch(["-m", "pyinfra"], *options, **overrides)
-
-    def launch(self, program: list[str], *options: str, **overrides: Any) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, *program, str(self.inventory(**overrides)), "deploy.py", *options],
-            cwd=self.repository,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            env=dict(os.environ, NO_COLOR="1"),
-        )
 
     def kill(self, operation: int, command: int, **overrides: Any) -> Killed:
         """Run a deploy that is killed there (kill_at.py), or ends by itself when it has no such operation."""

@@ -16,6 +16,7 @@ import pytest
 
 from lab import Host, Lab
 from mlflow_stack.domain.survey import SURVEY_SCRIPT
+from mlflow_stack.facts.batch import TITLE
 from tests.e2e.stack import REPOSITORY, Stack
 
 LOG = "/run/commands-of-deploy"
@@ -25,7 +26,7 @@ RECORDER = f"""#!/bin/bash
 exec /bin/bash "$@"
 """
 # What only the commands have that look, or keep the session of a run, in a plan and in a run alike.
-LOOKS = (SURVEY_SCRIPT.strip()[:40], "echo '----8<---- ", "mlflow-stack-session")
+LOOKS = (SURVEY_SCRIPT.strip()[:40], TITLE, "mlflow-stack-session")
 
 CONDARC = "/opt/mlflow/miniconda3/.condarc"
 TRACKING_UNIT = "/etc/systemd/system/mlflow-tracking.service"
@@ -53,6 +54,8 @@ DRIFTS = {
     "role that may not log in": f"{SQL} 'ALTER ROLE mlflow_user NOLOGIN'",
     "role with a right too many": f"{SQL} 'ALTER ROLE mlflow_user CREATEDB'",
     "database opened to everybody": f"{SQL} 'GRANT CONNECT ON DATABASE mlflow_db TO PUBLIC'",
+    "firewall flushed": "nft flush ruleset",
+    "rule added to the firewall": "nft insert rule inet mlflow_stack input accept",
     "marker of the MLflow environment deleted": "rm /opt/mlflow/envs/mlflow-*/.mlflow-stack.json",
     "Python of the MLflow environment deleted": "rm /opt/mlflow/envs/mlflow-*/bin/python",
     "release without its marker": "rm /var/lib/mlflow-models/diabetes/current/.mlflow-stack.json",

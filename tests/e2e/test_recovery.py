@@ -50,7 +50,7 @@ def restarts(stack: Stack, unit: str) -> str:
 # --- a process dies -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("process", [0, 1], ids=["main process", "server"])
+@pytest.mark.parametrize("process", [0, 1, 2], ids=["supervisor", "command", "server"])
 @pytest.mark.parametrize("unit", UNITS.values(), ids=UNITS)
 def test_service_recovers_from_the_death_of_its(stack: Stack, unit: str, process: int) -> None:
     before = stack.processes(unit)
@@ -86,7 +86,7 @@ def test_request_that_was_begun_is_answered_before_the_service_stops(
         assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
 
         stack.host.run(f"systemctl restart --no-block {unit}")
-        assert wait_until(lambda: not web.get(f"http://{stack.host.address}:{port}/health").status, WAIT_S)
+        stack.wait_for(f"[ $(systemctl show -P ActiveState {unit}) = deactivating ]")
         connection.sendall(body)
 
         assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
@@ -123,9 +123,10 @@ def test_readiness_check_tells_what_health_does_not_while_the_database_is_down(s
 
 def test_tracking_server_that_starts_before_its_database_waits_for_it(stack: Stack) -> None:
     with database_down(stack):
-        stack.host.run(f"systemctl restart {TRACKING}")
+        stack.host.run(f"systemctl restart --no-block {TRACKING}")
+        stack.wait_for(f"[ $(systemctl show -P ActiveState {TRACKING}) = activating ]")
         before = restarts(stack, TRACKING)
-        log = f"journalctl --no-pager _PID={stack.processes(TRACKING)[0]} --grep 'Operation will be retried'"
+        log = f"journalctl --no-pager _PID={stack.processes(TRACKING)[1]} --grep 'Operation will be retried'"
         assert wait_until(lambda: stack.host.run(log, check=False).returncode == 0, WAIT_S)
     print(f"tracking works {stack.recovers():.1f} s after the database was started")
 
@@ -176,7 +177,8 @@ def test_workers_are_replaced_without_a_restart_of_the_service(stack: Stack) -> 
         dead, alive = workers(stack, unit)
         stack.host.run(f"kill -9 {dead}")
 
-        assert wait_until(partial(replaced, stack, unit, dead, alive), WAIT_S), workers(stack, unit)
+        # A worker that dies while uvicorn waits for its answer is missed when that wait ends: a minute later.
+        assert wait_until(partial(replaced, stack, unit, dead, alive), 60 + WAIT_S), workers(stack, unit)
         print(f"{unit} works {stack.recovers():.1f} s after its worker was replaced")
         assert restarts(stack, unit) == state
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
@@ -10,9 +11,12 @@ import pytest
 
 from lab import Host, Lab
 from lab.inventory import connection, settings
+from lab.process import wait_until
+from tests.e2e import web
 from tests.e2e.conftest import NAME
 from tests.e2e.stack import Run, Stack
 
+TLS, AUTHORITY = "/etc/postgresql/mlflow", "/etc/mlflow/database-ca.crt"
 PASSWORD = "canary: p@ss'word\\with$everything"
 
 
@@ -40,6 +44,17 @@ class TwoHosts(Stack):
         command = f"PGPASSWORD={quote(password)} psql -X -A -t {quote(uri)} -c {quote(query)}"
         done = self.host.run(command, check=False)
         return (done.stdout or done.stderr).strip().splitlines()[-1]
+
+    def shake_hands(self, options: str) -> subprocess.CompletedProcess[str]:
+        """Begin a TLS connection with the database's server from the tracking host."""
+        server = f"{self.database.address}:5432"
+        command = f"openssl s_client -starttls postgres -connect {server} -CAfile {AUTHORITY} {options} < /dev/null"
+        return self.host.run(f"{command} 2>&1", check=False)
+
+    def certificate(self) -> str:
+        """Return the certificate that the database's server shows, in PEM."""
+        shown = self.shake_hands("").stdout
+        return shown[shown.index("-----BEGIN CERTIFICATE-----") : shown.index("-----END CERTIFICATE-----")]
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +99,67 @@ def test_login_without_tls_or_with_a_wrong_password_is_refused(apart: tuple[TwoH
     refused = f'no pg_hba.conf entry for host "{stack.host.address}", user "mlflow_user", database "mlflow_db"'
     assert plain.endswith(f"FATAL:  {refused}, no encryption")
     assert wrong.endswith('FATAL:  password authentication failed for user "mlflow_user"')
+
+
+def test_server_is_known_by_its_certificate_and_another_one_would_not_be(apart: tuple[TwoHosts, Run, Run]) -> None:
+    stack, _, _ = apart
+    another = stack.host.run(
+        "openssl req -x509 -newkey rsa:2048 -nodes -keyout /dev/null -subj /CN=another 2>/dev/null"
+    )
+    stack.host.put("/root/another.crt", another.stdout)
+    verify = "sslmode=verify-full&sslrootcert"
+
+    asked = stack.host.run("grep -o 'sslmode=.*' /etc/mlflow/tracking.env").stdout
+    trusted = stack.psql(f"{verify}={AUTHORITY}", PASSWORD)
+    stranger = stack.psql(f"{verify}=/root/another.crt", PASSWORD)
+
+    assert asked == f'{verify}={AUTHORITY}"\n'
+    assert trusted == "t"
+    assert stranger.endswith("SSL error: certificate verify failed")
+
+
+def test_server_speaks_tls_from_1_2_on(apart: tuple[TwoHosts, Run, Run]) -> None:
+    stack, _, _ = apart
+
+    spoken = {
+        version: stack.shake_hands(f"-{version} -cipher DEFAULT@SECLEVEL=0").returncode == 0
+        for version in ("tls1_1", "tls1_2")
+    }
+    spoken["tls1_3"] = stack.shake_hands("-tls1_3").returncode == 0
+
+    assert spoken == {"tls1_1": False, "tls1_2": True, "tls1_3": True}
+
+
+def test_certificate_is_renewed_without_anybody_noticing(apart: tuple[TwoHosts, Run, Run]) -> None:
+    stack, _, _ = apart
+    before, running = stack.certificate(), stack.host.run("systemctl show -P InvocationID mlflow-tracking").stdout
+    keys = f"cd {TLS} && stat -c '%n %a %U' . ca.key server.pem"
+    timer = stack.database.run("systemctl show -P ActiveState mlflow-database-certificate.timer").stdout
+
+    stack.database.run(f"rm {TLS}/server.pem; systemctl start mlflow-database-certificate")
+
+    assert wait_until(lambda: stack.certificate() != before, 10)
+    assert "Verify return code: 0 (ok)" in stack.shake_hands("").stdout
+    assert stack.psql(f"sslmode=verify-full&sslrootcert={AUTHORITY}", PASSWORD) == "t"
+    assert web.post(f"{stack.url}/api/2.0/mlflow/experiments/search", {"max_results": 1}).status == 200
+    assert stack.host.run("systemctl show -P InvocationID mlflow-tracking").stdout == running
+    assert (timer, stack.database.run(keys).stdout) == (
+        "active\n",
+        ". 700 postgres\nca.key 600 postgres\nserver.pem 600 postgres\n",
+    )
+    assert stack.converge().changed == []
+
+
+def test_authority_that_was_lost_is_made_anew_and_trusted_by_one_run(apart: tuple[TwoHosts, Run, Run]) -> None:
+    stack, _, _ = apart
+    stack.database.run(f"rm {TLS}/ca.key")
+
+    run = stack.converge()
+
+    assert {"PostgreSQL | Make the certificate of the server", "Tracking | Trust the database"} <= set(run.changed)
+    assert stack.database.run(f"cat {TLS}/ca.crt").stdout == stack.host.run(f"cat {AUTHORITY}").stdout
+    assert stack.psql(f"sslmode=verify-full&sslrootcert={AUTHORITY}", PASSWORD) == "t"
+    assert stack.converge().changed == []
 
 
 def test_password_is_only_where_root_alone_can_read_it(apart: tuple[TwoHosts, Run, Run]) -> None:

@@ -8,6 +8,8 @@ EVERYTHING = [
     "Base | Install packages",
     "Base | Create users and directories",
     "Base | Install the programs of MLflow Stack",
+    "Firewall | Write the rules and the unit of mlflow-firewall",
+    "Firewall | Load the rules of mlflow-firewall and see them in force",
     "PostgreSQL | Configure the server",
     "PostgreSQL | Create role mlflow_user and database mlflow_db",
     "Conda | Install Miniconda",

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import requests
+from mlflow import MlflowClient
 
 from lab import Host, Lab
 from tests.e2e import web
 from tests.e2e.balancer import Balancer
-from tests.e2e.stack import MODEL, Run
+from tests.e2e.stack import MODEL, REPOSITORY, Run
 from tests.e2e.topology import Topology, build, experiments, predictions, release
 
 SHARED = "/srv/mlflow-artifacts"
@@ -80,7 +82,7 @@ def test_host_that_needs_another_has_its_address_port_and_password_from_there(ap
     tracking = hosts["web1"].run("cat /etc/mlflow/tracking.env").stdout
     allowed = hosts["db1"].run("grep ^hostssl /etc/postgresql/15/main/pg_hba.conf").stdout.split()
 
-    assert f"mlflow_user@{hosts['db1'].address}:5433/mlflow_db?sslmode=require" in tracking
+    assert f"mlflow_user@{hosts['db1'].address}:5433/mlflow_db?sslmode=verify-full&sslrootcert=" in tracking
     assert allowed == ["hostssl", "mlflow_db", "mlflow_user", f"{hosts['web1'].address}/32", "scram-sha-256"]
 
 
@@ -212,9 +214,15 @@ def test_store_that_is_not_mounted_stops_the_run_and_the_server(grown: Grown) ->
 # --- stacks that have nothing to do with each other --------------------------------------------------------------
 
 
+OF_MODELS = REPOSITORY / ".secrets/team_b/mlflow-production"
+
+
 @pytest.fixture(scope="module")
-def stacks(lab: Lab, built: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Topology, Run]]:
-    """Team a with one host, team b with two, after a run, a training in b, and a run more."""
+def stacks(lab: Lab, built: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topology]:
+    """Team a with one host, team b with a proxy and two, after a run, a training in b, and a run more.
+
+    What a client of team b's tracking server needs is in the environment.
+    """
     names = ("a1", "b1", "b2")
     lab.down("mlflow1", "db1", "web1", "web2", *names)
     hosts = {name: lab.up(name, layers=[built]) for name in names}
@@ -226,27 +234,78 @@ def stacks(lab: Lab, built: str, tmp_path_factory: pytest.TempPathFactory) -> It
             "postgresql": ["a1", "b1"],
             "tracking": ["a1", "b1"],
             "production": ["a1", "b2"],
+            "proxy": ["b1"],
         },
-        team_a={"inventory_stack": "team_a"},
-        team_b={"inventory_stack": "team_b", "postgresql_database": "team_b"},
-        tracking={"tracking_bind": "0.0.0.0"},
+        team_a={"inventory_stack": "team_a", "tracking_bind": "0.0.0.0"},
+        team_b={
+            "inventory_stack": "team_b",
+            "postgresql_database": "team_b",
+            "proxy_users": {"ada": "env:MLFLOW_TRACKING_PASSWORD"},
+        },
         production=MODELS,
     )
-    stack.converge()
-    stack.train()
-    yield stack, stack.converge()
+    stack.url, authority = f"https://{hosts['b1'].address}", stack.directory / "ca.crt"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
+        patch.setenv("MLFLOW_TRACKING_PASSWORD", "enchantress")
+        patch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(authority))
+        stack.converge()
+        authority.write_text(web.get(f"http://{hosts['b1'].address}/ca.crt").body)
+        stack.train()
+        stack.converge()
+        yield stack
     lab.down(*names)
 
 
-def test_stacks_of_one_inventory_know_nothing_of_each_other(stacks: tuple[Topology, Run]) -> None:
-    stack, _ = stacks
+def test_stacks_of_one_inventory_know_nothing_of_each_other(stacks: Topology) -> None:
+    a1 = stacks.hosts["a1"]
 
-    a1 = stack.hosts["a1"]
+    mine = sorted(each.name for each in MlflowClient(stacks.url).search_experiments())
 
-    assert stack.fault() == ""
-    assert experiments(stack.url) == ["Default", "diabetes"]
+    assert mine == ["Default", "diabetes"]
     assert experiments(f"http://{a1.address}:5000") == ["Default"]
     assert web.get(f"http://{a1.address}:5001/ping").status == 0
+
+
+def test_models_of_another_host_come_through_the_proxy_with_a_login_of_their_own(stacks: Topology) -> None:
+    b1, b2 = stacks.hosts["b1"], stacks.hosts["b2"]
+
+    kept = b2.run(
+        "stat -c '%n %a %U' /etc/mlflow/credentials/tracking-password /var/lib/mlflow-models/tracking-ca.crt"
+    ).stdout
+    logged_in = b1.run("cut -d ' ' -f 1,2 /etc/mlflow/credentials/logins").stdout.splitlines()
+
+    assert len(predictions(b2)) == 1
+    assert web.get(f"http://{b1.address}:5000/health").status == 0
+    assert (
+        kept == "/etc/mlflow/credentials/tracking-password 600 root\n/var/lib/mlflow-models/tracking-ca.crt 644 root\n"
+    )
+    assert logged_in[1:] == ["tracking ada", "tracking mlflow-production"]
+    assert stacks.converge().changed == []
+
+
+def test_password_and_authority_that_are_new_on_one_host_reach_the_other_in_one_run(stacks: Topology) -> None:
+    b1, b2 = stacks.hosts["b1"], stacks.hosts["b2"]
+    old = ("mlflow-production", OF_MODELS.read_text().strip())
+    OF_MODELS.unlink()
+    b1.run("rm /etc/mlflow/credentials/proxy/ca.key")
+
+    planned, run = stacks.plan(), stacks.converge()
+
+    authority = web.get(f"http://{b1.address}/ca.crt").body
+    (stacks.directory / "ca.crt").write_text(authority)
+    answers = [
+        requests.get(f"{stacks.url}/version", auth=login, verify=stacks.directory / "ca.crt", timeout=30).status_code
+        for login in (old, (old[0], OF_MODELS.read_text().strip()))
+    ]
+    assert "the certificate authority of b1 is made in this run" in " ".join(planned.output.split())
+    assert set(run.changed) >= {
+        "Production | Write the units and configuration of mlflow-production",
+        "Production | Trust the tracking server",
+    }
+    assert answers == [401, 200]
+    assert b2.run("cat /var/lib/mlflow-models/tracking-ca.crt").stdout == authority
+    assert stacks.converge().changed == []
 
 
 # --- a database that is somebody else's --------------------------------------------------------------------------
@@ -276,12 +335,12 @@ def test_database_that_somebody_else_manages_is_used_and_left_alone(lab: Lab, bu
         },
     )
     outside = Topology(tmp_path, {"theirs": theirs}, tracking="theirs", production="theirs")
-    before = outside.fingerprint()
+    before = outside.fingerprint(databases=False)
 
     first, second = stack.converge(), stack.converge()
     made = web.post(f"{stack.url}/api/2.0/mlflow/experiments/create", {"name": "in their database"})
 
-    after = outside.fingerprint()
+    after = outside.fingerprint(databases=False)
     names = theirs.run(
         "runuser -u postgres -- psql -A -t -d tracking -c 'SELECT name FROM experiments ORDER BY 1'"
     ).stdout

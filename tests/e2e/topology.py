@@ -10,13 +10,13 @@ from lab import Host, Lab
 from lab.inventory import connection, settings
 from tests.e2e import web
 from tests.e2e.conftest import LAYER
-from tests.e2e.stack import EXAMPLE, Run, Stack
+from tests.e2e.stack import EXAMPLE, OPEN, Run, Stack
 
 BUILT = "built"
 
 # What a role left on the host that told the story. Packages, Miniconda and environments stay, which is what takes long.
 STRIP = """
-systemctl disable --now --quiet mlflow-tracking mlflow-production mlflow-production@diabetes
+systemctl disable --now --quiet mlflow-tracking mlflow-production mlflow-production@diabetes mlflow-firewall
 rm -rf /etc/systemd/system/mlflow-* /etc/mlflow /var/lib/mlflow /var/lib/mlflow-models /var/lib/mlflow-stack
 rm -rf /var/backups/mlflow
 systemctl daemon-reload
@@ -60,7 +60,7 @@ class Topology(Stack):
     def inventory(self, second: dict[str, Any] | None = None, **overrides: Any) -> Path:
         """Write the inventory and its group_data/; `overrides` become data of all hosts."""
         entries = {
-            name: (name, {**connection(host), **settings(host.lab), **self.data.get(name, {}), **overrides})
+            name: (name, {**connection(host), **settings(host.lab), **OPEN, **self.data.get(name, {}), **overrides})
             for name, host in self.hosts.items()
         }
         group_data = self.directory / "group_data"

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from mlflow_stack.review import PLAN_VARIABLE, REVIEWED_VARIABLE
+from tests.unit.defaults import OPEN
 from tests.unit.recorded import DIRECTORY, lines
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -70,7 +71,7 @@ def host(name: str, *, survey: list[str] = FRESH, answers: Answers | None = None
     # Every host is a copy of the one that was recorded, and needs a machine-id of its own.
     own = [f"machine_id={name}" if line == MACHINE_ID else line for line in survey]
     responses = {"/etc/os-release": own, "echo '----8<---- ": looked(answers or {})}
-    return (f"@fake/{name}", {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": responses, **settings})
+    return (f"@fake/{name}", {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": responses, **OPEN, **settings})
 
 
 @pytest.fixture(scope="session")

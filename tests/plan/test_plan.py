@@ -10,6 +10,7 @@ import pytest
 from mlflow_stack.domain import plan as plans
 from mlflow_stack.domain.bounds import within
 from mlflow_stack.domain.tracking import PASSFILE
+from mlflow_stack.facts.batch import TITLE
 from mlflow_stack.roles.base import DIRECTORIES, USERS
 from tests.plan.conftest import Answers, Plan, Planner, host
 from tests.unit.recorded import lines
@@ -17,7 +18,17 @@ from tests.unit.recorded import lines
 MODELS = {"diabetes": {"uri": "models:/diabetes@champion", "port": 5001}}
 
 BASE = ["Base | Install packages", "Base | Create users and directories", "Base | Install the programs of MLflow Stack"]
+FIREWALL = [
+    "Firewall | Write the rules and the unit of mlflow-firewall",
+    "Firewall | Load the rules of mlflow-firewall and see them in force",
+]
 POSTGRESQL = ["PostgreSQL | Configure the server", "PostgreSQL | Create role mlflow_user and database mlflow_db"]
+# With tracking servers on other hosts.
+CERTIFICATE = "PostgreSQL | Make the certificate of the server"
+RENEWAL = [
+    "PostgreSQL | Write the renewal of the server's certificate",
+    "PostgreSQL | Run the timer of the server's certificate",
+]
 CONDA = ["Conda | Install Miniconda", "Conda | Build the MLflow environment"]
 TRACKING = [
     "Tracking | Write the database password for mlflow-tracking",
@@ -43,8 +54,8 @@ NO_CHANGE = [
     *DIABETES,
     *CLEANUP,
 ]
-# Of a model's unit, the third that is asked for.
-NOTHING_TO_SERVE = {"Service": [*[lines("fresh", "Service")] * 2, ["skipped=yes"]]}
+# Of a model's unit, the fourth that is asked for.
+NOTHING_TO_SERVE = {"Service": [*[lines("fresh", "Service")] * 3, ["skipped=yes"]]}
 TRACKING_ENV = "/etc/mlflow/tracking.env"
 
 
@@ -121,7 +132,7 @@ def apart(plan: Planner) -> Plan:
         production=[
             host(
                 "gpu",
-                answers={"Service": [lines("fresh", "Service"), ["skipped=yes"]]},
+                answers={"Service": [*[lines("fresh", "Service")] * 2, ["skipped=yes"]]},
                 production_models=MODELS,
                 **shared,
             )
@@ -131,7 +142,7 @@ def apart(plan: Planner) -> Plan:
 
 def test_plan_of_a_fresh_host_has_every_role_in_order(fresh: Plan) -> None:
     assert fresh.status == 0, fresh.output
-    assert fresh.operations == [*BASE, *POSTGRESQL, *CONDA, *TRACKING, *PRODUCTION, *DIABETES, *CLEANUP]
+    assert fresh.operations == [*BASE, *FIREWALL, *POSTGRESQL, *CONDA, *TRACKING, *PRODUCTION, *DIABETES, *CLEANUP]
     assert [name for name, hosts in fresh.changes.items() if not hosts] == NO_CHANGE
 
 
@@ -143,10 +154,11 @@ def test_plan_for_people_names_what_changes_and_what_is_decided_later(fresh: Pla
 
 def test_plan_shows_commands_with_what_they_read(fresh: Plan) -> None:
     apt = "env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300"
+    missing = "nftables postgresql-15 postgresql-client-15"
 
     assert fresh.of("mlflow1", BASE[0]).splitlines() == [
         f"    $ {within(600, f'{apt} update')}",
-        f"    $ {within(1800, f'{apt} install -y --no-install-recommends postgresql-15 postgresql-client-15')}",
+        f"    $ {within(1800, f'{apt} install -y --no-install-recommends {missing}')}",
     ]
     assert fresh.of("mlflow1", POSTGRESQL[1]).splitlines()[:2] == [
         "    $ runuser -u postgres -- psql -X -A -t -q -v ON_ERROR_STOP=1 -d postgres -p 5432",
@@ -161,7 +173,7 @@ def test_plan_shows_files_by_their_differences_and_not_by_commands(fresh: Plan) 
         f"    {TRACKING_ENV} (new, 640 root:mlflow)",
         "        --- /dev/null",
         f"        +++ {TRACKING_ENV}",
-        "        @@ -0,0 +1,12 @@",
+        "        @@ -0,0 +1,13 @@",
         "        +# Managed by MLflow Stack (mlflow_stack/roles); changes are overwritten.",
     ]
     assert "    /etc/systemd/system/mlflow-tracking.service (new, 644 root:root)" in found
@@ -177,13 +189,13 @@ def test_plan_says_what_can_not_be_known_yet_and_why(fresh: Plan) -> None:
 
 def test_plan_ends_with_a_line_for_each_host(fresh: Plan, apart: Plan) -> None:
     assert fresh.text.splitlines()[-1] == (
-        "@fake/mlflow1: 12 operations to run, with 40 commands, 17 of them for files; "
+        "@fake/mlflow1: 14 operations to run, with 51 commands, 24 of them for files; "
         "2 operations to be decided later; 3 as declared"
     )
     assert [line.split(",")[0] for line in apart.text.splitlines()[-3:]] == [
-        "@fake/db: 5 operations to run",
-        "@fake/web: 9 operations to run",
-        "@fake/gpu: 6 operations to run",
+        "@fake/db: 10 operations to run",
+        "@fake/web: 11 operations to run",
+        "@fake/gpu: 9 operations to run",
     ]
 
 
@@ -192,7 +204,7 @@ def test_plan_asks_a_fresh_host_for_its_survey_and_all_facts_and_files_at_once(f
 
     assert "/etc/os-release" in survey
     assert look.count("echo '----8<---- ") >= 15
-    assert re.findall("echo '----8<---- (.*)'", files) == ["FileTexts", "FileStates"]
+    assert re.findall(r"echo '----8<---- (\w+)'", files) == ["FileTexts", "FileStates"]
 
 
 def test_plan_writes_nothing_on_a_host(fresh: Plan) -> None:
@@ -217,7 +229,7 @@ def test_plan_of_a_deployed_host_is_one_look_and_nothing_to_do(plan: Planner, de
     found = plan(**everywhere(deployed))
 
     assert found.status == 0, found.output
-    assert found.text == "@fake/mlflow1: nothing to do; 17 as declared\n"
+    assert found.text == "@fake/mlflow1: nothing to do; 19 as declared\n"
     assert [name for name, hosts in found.changes.items() if hosts] == []
     assert len(found.commands["@fake/mlflow1"]) == 2
 
@@ -255,11 +267,13 @@ def test_plan_of_a_drifted_host_shows_changed_lines_and_modes_but_no_secret(
         f"    {TRACKING_ENV} (666 root:root to 640 root:mlflow)",
         f"        --- {TRACKING_ENV}",
         f"        +++ {TRACKING_ENV}",
-        "        @@ -1 +1,12 @@",
+        "        @@ -1 +1,13 @@",
         '        -MLFLOW_WORKERS="9"',
     ]
     assert "hunter2" not in found.output
-    assert PASSFILE not in found.commands["@fake/mlflow1"][-1].split("FileStates")[0]
+    texts, states = found.commands["@fake/mlflow1"][-1].split("part1() {", 1)
+    assert PASSFILE not in texts
+    assert PASSFILE in states
 
 
 def test_server_is_restarted_on_an_environment_that_is_built_again_as_it_was(
@@ -303,7 +317,7 @@ def test_run_that_follows_its_reviewed_plan_executes_what_it_lists(plan: Planner
 
 def looks(found: Plan) -> list[str]:
     """Return the commands that only read a host: the survey, and batches of facts."""
-    return [each for each in found.commands["@fake/mlflow1"] if each.startswith(("root=\n", "echo '----8<---- "))]
+    return [each for each in found.commands["@fake/mlflow1"] if each.startswith(("root=\n", TITLE))]
 
 
 def test_plan_gives_each_host_the_operations_of_its_roles(apart: Plan) -> None:
@@ -312,14 +326,11 @@ def test_plan_gives_each_host_the_operations_of_its_roles(apart: Plan) -> None:
         name: [operation for operation, hosts in apart.changes.items() if f"@fake/{name}" in hosts]
         for name in ("db", "web", "gpu")
     }
-    assert (
-        by_host
-        == {
-            "db": [*BASE, *POSTGRESQL],
-            "web": [*BASE, *CONDA, *TRACKING],  # with a password to write, which one host alone has not
-            "gpu": [*BASE[1:], *CONDA, *(name for name in PRODUCTION if name not in NO_CHANGE)],
-        }
-    )
+    assert by_host == {
+        "db": [*BASE, *FIREWALL, CERTIFICATE, *POSTGRESQL, *RENEWAL],
+        "web": [*BASE, *FIREWALL, *CONDA, *TRACKING],  # with a password to write, which one host alone has not
+        "gpu": [*BASE, *FIREWALL, *CONDA, *(name for name in PRODUCTION if name not in NO_CHANGE)],
+    }
 
 
 def test_plan_shows_no_operation_twice(apart: Plan) -> None:
@@ -327,7 +338,8 @@ def test_plan_shows_no_operation_twice(apart: Plan) -> None:
 
 
 def test_plan_reaches_the_database_and_the_tracking_server_by_their_addresses(apart: Plan) -> None:
-    uri = "postgresql+psycopg2://mlflow_user@10.0.0.5:5432/mlflow_db?sslmode=require"
+    verified = "sslmode=verify-full&sslrootcert=/etc/mlflow/database-ca.crt"
+    uri = f"postgresql+psycopg2://mlflow_user@10.0.0.5:5432/mlflow_db?{verified}"
 
     assert [command for command in apart.commands["@fake/web"] if uri in command]
     assert [command for command in apart.commands["@fake/gpu"] if "$python -I - http://10.0.0.6:5000 " in command]

@@ -119,7 +119,8 @@ def test_host_without_a_role_stops_the_run(plan: Planner) -> None:
     found = plan(**everywhere(host("a")), spare=[host("b")])
 
     assert_refused_before_any_command(
-        found, "@fake/b: in no group of a role; put it into one of postgresql, tracking, production in the inventory"
+        found,
+        "@fake/b: in no group of a role; put it into one of postgresql, tracking, production, proxy in the inventory",
     )
 
 

@@ -18,14 +18,19 @@ def group_data(path: Path) -> dict[str, Any]:
     return {name: value for name, value in runpy.run_path(str(path)).items() if not name.startswith("_")}
 
 
+# The groups of a host that has everything on it, without a proxy.
+ALL_ON_ONE = tuple(role for role in ROLES if role != "proxy")
+OPEN = {"tracking_open_to_everybody": True, "production_open_to_everybody": True}
 DEFAULTS = group_data(GROUP_DATA / "all.py")
 
 
-def entry(name: str = "mlflow1", groups: tuple[str, ...] = ROLES, address: str = "10.0.0.1", **data: Any) -> HostEntry:
-    """Return a host with the default settings, changed by `data`."""
-    return HostEntry(name, address, groups, {**DEFAULTS, **data}, host_keys=frozenset(data))
+def entry(
+    name: str = "mlflow1", groups: tuple[str, ...] = ALL_ON_ONE, address: str = "10.0.0.1", **data: Any
+) -> HostEntry:
+    """Return a host with the default settings, changed by `data`; servers may be open, which few tests are about."""
+    return HostEntry(name, address, groups, {**DEFAULTS, **OPEN, **data}, host_keys=frozenset(data))
 
 
-def settings(groups: tuple[str, ...] = ROLES, **data: Any) -> Settings:
+def settings(groups: tuple[str, ...] = ALL_ON_ONE, address: str = "10.0.0.1", **data: Any) -> Settings:
     """Return the settings of a host that is alone in its inventory."""
-    return check_inventory([entry(groups=groups, **data)])["mlflow1"]
+    return check_inventory([entry(groups=groups, address=address, **data)])["mlflow1"]

@@ -147,8 +147,15 @@ from tests.unit.refusals import MODEL, one_problem, refusal
         ),
         pytest.param(
             {"tracking_bind": "localhost"},
-            'tracking_bind: expected an IPv4 address of the host, "127.0.0.1" or "0.0.0.0"; found \'localhost\'',
+            'tracking_bind: expected an IPv4 address of the host, "127.0.0.1", "0.0.0.0" or "unix"; '
+            "found 'localhost'",
             id="name-for-an-address",
+        ),
+        pytest.param(
+            {"tracking_bind": "unix", "tracking_job_execution": True},
+            "tracking_job_execution: the jobs ask the server over TCP, and tracking_bind is 'unix'; set it to "
+            "'127.0.0.1'",
+            id="jobs-without-a-port",
         ),
         pytest.param(
             {"tracking_public_name": "http://mlflow"},
@@ -193,10 +200,89 @@ from tests.unit.refusals import MODEL, one_problem, refusal
             id="stack-name",
         ),
         pytest.param(
+            {"firewall_allow": ["9100"]},
+            'firewall_allow[0]: expected "PORT/tcp", "PORT/udp", "FIRST-LAST/tcp" or "PORT/tcp from NETWORK"; found '
+            "'9100'",
+            id="opening-without-a-protocol",
+        ),
+        pytest.param(
+            {"firewall_allow": ["9100/tcp", "2000-1000/tcp"]},
+            'firewall_allow[1]: expected "PORT/tcp", "PORT/udp", "FIRST-LAST/tcp" or "PORT/tcp from NETWORK"; found '
+            "'2000-1000/tcp'",
+            id="opening-that-ends-before-it-begins",
+        ),
+        pytest.param(
+            {"firewall_allow": ["9100-0/tcp"]},
+            'firewall_allow[0]: expected "PORT/tcp", "PORT/udp", "FIRST-LAST/tcp" or "PORT/tcp from NETWORK"; found '
+            "'9100-0/tcp'",
+            id="opening-that-ends-at-no-port",
+        ),
+        pytest.param(
+            {"firewall_allow": ["65536/udp"]},
+            'firewall_allow[0]: expected "PORT/tcp", "PORT/udp", "FIRST-LAST/tcp" or "PORT/tcp from NETWORK"; found '
+            "'65536/udp'",
+            id="opening-of-no-port",
+        ),
+        pytest.param(
+            {"firewall_allow": ["9100/tcp from intranet"]},
+            'firewall_allow[0]: expected "PORT/tcp", "PORT/udp", "FIRST-LAST/tcp" or "PORT/tcp from NETWORK"; found '
+            "'9100/tcp from intranet'",
+            id="opening-to-a-name",
+        ),
+        pytest.param(
+            {"firewall_allow": ["9100/tcp from 10.0.0.1/24"]},
+            'firewall_allow[0]: expected a network like "10.0.0.0/24" after "from" (10.0.0.1/24 has host bits set); '
+            "found '9100/tcp from 10.0.0.1/24'",
+            id="opening-to-a-network-with-host-bits",
+        ),
+        pytest.param(
+            {"firewall_allow": "9100/tcp"},
+            "firewall_allow: input should be a valid list; found '9100/tcp'",
+            id="text-for-openings",
+        ),
+        pytest.param(
+            {"firewall_enabled": "no"},
+            "firewall_enabled: input should be a valid boolean; found 'no'",
+            id="text-for-the-firewall",
+        ),
+        pytest.param(
             {"production_tracking_uri": "mlflow.example.com:5000"},
-            "production_tracking_uri: expected an address that starts with http:// or https://; found "
-            "'mlflow.example.com:5000'",
+            "production_tracking_uri: expected an address that starts with http:// or https://, without a login in it; "
+            "found 'mlflow.example.com:5000'",
             id="tracking-uri-without-scheme",
+        ),
+        pytest.param(
+            {"production_tracking_uri": "https://ada:pass%20word@mlflow.example.com"},
+            "production_tracking_uri: expected an address that starts with http:// or https://, without a login in it; "
+            "found 'https://ada:***@mlflow.example.com'",
+            id="tracking-uri-with-a-login",
+        ),
+        pytest.param(
+            {"production_tracking_uri": "https://mlflow.example.com", "production_tracking_user": "ada"},
+            "production_tracking_user and production_tracking_password belong together; set both, or none where "
+            "production_tracking_uri needs no login",
+            id="tracking-user-without-password",
+        ),
+        pytest.param(
+            {"production_tracking_user": "ada", "production_tracking_password": "env:ADA"},
+            "production_tracking_user and production_tracking_ca_file are for production_tracking_uri, which is empty; "
+            "the hosts of one stack are let in, and know each other, by themselves",
+            id="tracking-user-in-its-own-stack",
+        ),
+        pytest.param(
+            {
+                "production_tracking_uri": "http://mlflow.example.com",
+                "production_tracking_user": "ada",
+                "production_tracking_password": "env:ADA",
+            },
+            "production_tracking_uri is 'http://mlflow.example.com', and the password of production_tracking_user "
+            "would cross the network in the clear; use an address that starts with https://",
+            id="tracking-password-in-the-clear",
+        ),
+        pytest.param(
+            {"production_tracking_password": "secret"},
+            'production_tracking_password: expected a reference: "env:NAME", "file:PATH" or "cmd:COMMAND"',
+            id="tracking-password-itself",
         ),
     ],
 )
@@ -226,7 +312,8 @@ def test_bad_setting_is_refused(data: dict[str, Any], problem: str) -> None:
         ),
         pytest.param(
             {"diabetes": {"uri": "models:/diabetes@champion"}},
-            "production_models['diabetes']['port']: required, but not given",
+            "production_models['diabetes']['port']: required, but not given; a model needs none only on a Unix socket, "
+            "behind a proxy",
             id="no-port",
         ),
         pytest.param(
@@ -235,13 +322,15 @@ def test_bad_setting_is_refused(data: dict[str, Any], problem: str) -> None:
             id="misspelt-key",
         ),
         pytest.param(
-            {"diabetes": {**MODEL, "gpu": True}},
-            "production_models['diabetes']['gpu']: unknown setting; expected uri, port, workers, required",
+            {"diabetes": {**MODEL, "colour": 1}},
+            "production_models['diabetes']['colour']: unknown setting; expected uri, port, workers, required, network, "
+            "gpu, users",
             id="unknown-key",
         ),
         pytest.param(
             {"diabetes": "models:/diabetes@champion"},
-            "production_models['diabetes']: expected a dictionary with the keys uri, port, workers, required; found "
+            "production_models['diabetes']: expected a dictionary with the keys uri, port, workers, required, network, "
+            "gpu, users; found "
             "'models:/diabetes@champion'",
             id="text-for-an-entry",
         ),

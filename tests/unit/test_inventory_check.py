@@ -46,7 +46,7 @@ def test_group_without_hosts_is_refused() -> None:
 def test_host_in_no_group_of_a_role_is_refused() -> None:
     assert refusal(entry(), entry("spare", ("all", "inventory"))) == (
         "1 problem in the inventory and its settings; no host was changed\n"
-        "  spare: in no group of a role; put it into one of postgresql, tracking, production in the inventory"
+        "  spare: in no group of a role; put it into one of postgresql, tracking, production, proxy in the inventory"
     )
 
 
@@ -92,7 +92,7 @@ def test_other_hosts_use_the_name_that_the_tracking_server_answers_to() -> None:
         ]
     )
 
-    assert hosts["gpu"].tracking_uri == "http://10.0.0.5:5000"
+    assert hosts["gpu"].tracking_server.uri == "http://10.0.0.5:5000"
 
 
 def test_settings_that_are_missing_altogether_are_one_problem() -> None:
@@ -155,8 +155,8 @@ def test_hosts_learn_where_the_database_and_the_tracking_server_are() -> None:
         ]
     )
 
-    assert hosts["web"].database_uri == "postgresql+psycopg2://mlflow_user@10.0.0.5:5432/mlflow_db?sslmode=require"
-    assert hosts["gpu"].tracking_uri == "http://10.0.0.6:5000"
+    assert hosts["web"].database_uri == "postgresql+psycopg2://mlflow_user@10.0.0.5:5432/mlflow_db?sslmode=verify-full&sslrootcert=/etc/mlflow/database-ca.crt"
+    assert hosts["gpu"].tracking_server.uri == "http://10.0.0.6:5000"
 
 
 def test_addresses_that_users_name_win_over_those_of_the_inventory() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from mlflow_stack import platforms
-from mlflow_stack.domain.survey import HostSurvey, Needs, obstacles
+from mlflow_stack.domain.obstacles import Needs, obstacles
+from mlflow_stack.domain.survey import HostSurvey
 from mlflow_stack.platforms import PLATFORMS, Platform
 
 UNIT = "[Service]\nExecStart=/bin/true\n"
@@ -118,3 +119,17 @@ def test_unit_with_a_fault_is_refused_with_the_fault(release: str, unit: str, fa
 
     assert fault in done.stderr
     assert done.returncode == (1 if fault else 0), done.stderr
+
+
+def test_keys_are_exchanged_by_curves_alone_and_safe_from_quantum_computers_where_openssl_can() -> None:
+    groups = {version: platform.tls_groups for (_, version), platform in PLATFORMS.items()}
+
+    curves = "X25519:prime256v1:secp384r1"
+    assert groups == {
+        "11": curves,
+        "12": curves,
+        "13": f"X25519MLKEM768:{curves}",
+        "forky": f"X25519MLKEM768:{curves}",
+        "22.04": curves,
+        "24.04": curves,
+    }

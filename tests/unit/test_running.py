@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import logging
 import os
 import re
@@ -9,11 +10,13 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from pyinfra.api import util
 
 from mlflow_stack.domain.lock import Holder, parse_holder
-from mlflow_stack.running import Answers, ConnectAdvice
+from mlflow_stack.running import Answers, ConnectAdvice, read_no_sources
 
 
 def line(message: str, level: int) -> str:
@@ -31,6 +34,24 @@ def test_error_about_a_host_that_can_not_be_reached_says_what_to_do() -> None:
 def test_other_lines_are_left_alone() -> None:
     assert line("[db1] Could not connect (timed out)", logging.INFO) == "[db1] Could not connect (timed out)"
     assert line("[db1] psql: 100% done", logging.ERROR) == "[db1] psql: 100% done"
+
+
+def test_place_of_an_operation_is_found_without_the_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(util, "stack", util.stack)  # to be put back
+    monkeypatch.setattr(util, "getframeinfo", util.getframeinfo)
+    state, read, orders, reads = SimpleNamespace(current_deploy_filename=__file__), [], [], []
+    getlines = linecache.getlines
+    monkeypatch.setattr(linecache, "getlines", lambda *file: read.append(file) or getlines(*file))
+
+    for prepare in (lambda: None, read_no_sources):
+        prepare()
+        read.clear()
+        orders.append(util.get_operation_order_from_stack(state))  # type: ignore[no-untyped-call]
+        reads.append(len(read))
+
+    assert orders[0] == orders[1] != []
+    assert reads[0] > 0, "pyinfra reads no sources any more: remove read_no_sources"
+    assert reads[1] == 0
 
 
 def test_question_that_nobody_can_answer_ends_the_run_with_what_to_do(tmp_path: Path) -> None:

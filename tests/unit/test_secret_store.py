@@ -130,3 +130,9 @@ def test_store_that_holds_an_empty_file_is_refused_and_not_used(tmp_path: Path) 
     assert refusal("generated", tmp_path) == (
         f"postgresql_password: {tmp_path}/postgresql_password is empty; expected the secret there"
     )
+
+
+def test_command_is_run_once_however_often_its_secret_is_asked_for(tmp_path: Path) -> None:
+    command = f"cmd:echo x >> {tmp_path}/calls; wc -l < {tmp_path}/calls"
+
+    assert [resolve(command, NAME, tmp_path) for _ in range(3)] == ["1", "1", "1"]

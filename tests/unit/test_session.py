@@ -19,6 +19,7 @@ from pyinfra.api.state import State
 from mlflow_stack.session import Refused, begin, explain_end
 
 TIMEOUT_S = 30
+RUN = "ada@laptop:41-3fa9c2"
 
 
 class SilentServer(ServerInterface):
@@ -88,7 +89,12 @@ def test_session_begins_whatever_a_shell_or_sudo_says_before_it(
     says = "echo 'sudo: unable to resolve host db1' >&2; echo Welcome 5"
     bash_is(tmp_path, f'{says}; exec /bin/bash "$@"', monkeypatch)
 
-    assert begin(local, "ada@laptop:41-3fa9c2", lock=False) is None
+    assert begin(local, RUN, "echo os=debian; echo version=12", lock=False) == [
+        "sudo: unable to resolve host db1",
+        "Welcome 5",
+        "os=debian",
+        "version=12",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -106,11 +112,11 @@ def test_session_that_does_not_begin_says_what_the_host_said(
 ) -> None:
     bash_is(tmp_path, script, monkeypatch)
 
-    assert begin(local, "ada@laptop:41-3fa9c2", lock=False) == Refused(words)
+    assert begin(local, RUN, "echo os=debian", lock=False) == Refused(words)
 
 
 def test_host_of_another_connector_has_no_session_and_needs_none() -> None:
     state = State(Inventory((["@fake/a"], {})), Config())  # type: ignore[no-untyped-call]
     connect_all(state)
 
-    assert begin(state.inventory.get_host("@fake/a"), "ada@laptop:41-3fa9c2", lock=True) is None
+    assert begin(state.inventory.get_host("@fake/a"), RUN, "echo os=debian", lock=True) is None

@@ -3,11 +3,14 @@
 import re
 from collections import Counter
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from mlflow_stack.settings import CondaSettings, PreflightSettings, role_models, setting_names, split_by_role
+from mlflow_stack.domain.firewall import Opening
+from mlflow_stack.role_settings import CondaSettings, PreflightSettings
+from mlflow_stack.settings import role_models, setting_names, split_by_role
 from tests.unit.defaults import DEFAULTS, GROUP_DATA, group_data, settings
 
 ALL = GROUP_DATA / "all.py"
@@ -130,6 +133,7 @@ def test_database_of_another_provider_may_ask_for_no_password() -> None:
         ("127.0.0.1", "", "127.0.0.1"),
         ("0.0.0.0", "", "10.0.0.1"),
         ("0.0.0.0", "mlflow.example.com", "mlflow.example.com"),
+        ("unix", "", "localhost"),
     ],
 )
 def test_public_name_is_what_clients_use(bind: str, public_name: str, expected: str) -> None:
@@ -149,11 +153,79 @@ def test_tracking_server_answers_to_the_address_that_it_listens_on_too() -> None
     [
         ("0.0.0.0", "http://127.0.0.1:5000"),
         ("10.0.0.1", "http://10.0.0.1:5000"),
+        ("unix", "unix:/run/mlflow/tracking.sock"),
     ],
 )
 def test_tracking_server_is_reached_by_an_address_that_it_listens_on(bind: str, expected: str) -> None:
-    assert settings(tracking_bind=bind).tracking_uri == expected
+    assert settings(tracking_bind=bind).tracking_server.uri == expected
+
+
+@pytest.mark.parametrize(
+    ("bind", "stream", "url"),
+    [
+        ("0.0.0.0", "0.0.0.0:5001", "http://127.0.0.1:5001"),
+        ("10.0.0.1", "10.0.0.1:5001", "http://10.0.0.1:5001"),
+        ("unix", "/run/mlflow/production-diabetes.sock", "unix:/run/mlflow/production-diabetes.sock"),
+    ],
+)
+def test_model_listens_where_its_host_reaches_it(bind: str, stream: str, url: str) -> None:
+    model = {"diabetes": {"uri": "models:/diabetes@champion", "port": 5001}}
+    found = settings(production_bind=bind, production_models=model)
+
+    assert (found.model_stream("diabetes"), found.model_url("diabetes")) == (stream, url)
+
+
+def test_service_on_a_socket_claims_no_port() -> None:
+    model = {"diabetes": {"uri": "models:/diabetes@champion", "port": 5001}}
+    found = settings(tracking_bind="unix", production_bind="unix", production_models=model)
+
+    assert found.ports() == {5432: ["postgresql_port"]}
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({}, False),
+        ({"tracking_network": True}, True),
+        ({"tracking_job_execution": True}, True),
+        ({"tracking_database_uri": "postgresql+psycopg2://u@db/d"}, True),
+    ],
+)
+def test_tracking_server_needs_the_network_only_for_what_is_elsewhere(data: dict[str, Any], expected: bool) -> None:
+    assert settings(**data).tracking_needs_network is expected
 
 
 def test_tracking_server_of_another_provider_is_used_without_a_trailing_slash() -> None:
-    assert settings(production_tracking_uri="https://mlflow.example.com/").tracking_uri == "https://mlflow.example.com"
+    assert settings(production_tracking_uri="https://mlflow.example.com/").tracking_server.uri == "https://mlflow.example.com"
+
+
+MODELS = {name: {"uri": f"models:/{name}@champion", "port": port} for name, port in (("a", 5001), ("b", 5002))}
+
+
+def test_other_hosts_reach_nothing_that_listens_on_its_own_host_alone() -> None:
+    assert settings(production_models=MODELS).openings() == []
+
+
+def test_other_hosts_reach_servers_that_listen_beyond_their_own_host_and_the_database_from_its_networks() -> None:
+    found = settings(
+        tracking_bind="0.0.0.0",
+        production_bind="10.0.0.1",
+        production_models=MODELS,
+        postgresql_client_networks=["10.0.0.0/24", "fd00::/8"],
+        firewall_allow=["9100/tcp"],
+    ).openings()
+
+    assert found == [
+        Opening(5432, source="10.0.0.0/24", reason="postgresql_port"),
+        Opening(5432, source="fd00::/8", reason="postgresql_port"),
+        Opening(5000, reason="tracking_port"),
+        Opening(5001, reason="production_models['a']['port']"),
+        Opening(5002, reason="production_models['b']['port']"),
+        Opening(9100, reason="firewall_allow: 9100/tcp"),
+    ]
+
+
+def test_other_hosts_reach_no_port_of_a_role_that_a_host_has_not() -> None:
+    everything = {"tracking_bind": "0.0.0.0", "production_bind": "0.0.0.0", "production_models": MODELS}
+
+    assert settings(groups=("postgresql",), **everything).openings() == []

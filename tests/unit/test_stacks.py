@@ -1,13 +1,17 @@
 """What the hosts of a stack take from each other, and the sentences for what contradicts between them."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlflow_stack.inventory_check import check_inventory
+from mlflow_stack.domain.certificates import HostCertificate
+from mlflow_stack.domain.tracking_server import TrackingServer
+from mlflow_stack.inventory_check import HostEntry, check_inventory
 from mlflow_stack.roles.postgresql import listen_addresses
 from mlflow_stack.stacks import partial_upgrades
 from tests.unit.defaults import entry
+from tests.unit.domain.test_certificates import certificate, pem
 from tests.unit.refusals import MODEL, SEVERAL, refusal
 
 MODELS: dict[str, Any] = {"production_models": {"diabetes": MODEL}}
@@ -22,7 +26,7 @@ def test_tracking_host_takes_all_that_it_needs_from_the_host_of_its_database() -
 
     web = check_inventory([entry("db", ("postgresql",), "10.0.0.5", **own), entry("web", ("tracking",))])["web"]
 
-    assert web.database_uri == "postgresql+psycopg2://b@10.0.0.5:5433/a?sslmode=require"
+    assert web.database_uri == "postgresql+psycopg2://b@10.0.0.5:5433/a?sslmode=verify-full&sslrootcert=/etc/mlflow/database-ca.crt"
     assert web.database_password == ("env:C", "postgresql_password")
 
 
@@ -93,7 +97,7 @@ def test_hosts_behind_forwarded_ports_use_the_addresses_that_are_given() -> None
     )
 
     assert "@10.0.0.5:" in hosts["web"].database_uri
-    assert hosts["gpu"].tracking_uri == "http://10.0.0.6:5000"
+    assert hosts["gpu"].tracking_server.uri == "http://10.0.0.6:5000"
 
 
 def test_host_with_everything_needs_no_other_address_than_that_of_a_forwarded_port() -> None:
@@ -122,7 +126,79 @@ def test_model_host_takes_port_and_name_of_the_tracking_server() -> None:
 
     hosts = check_inventory([entry("web", ("postgresql", "tracking"), **own), entry("gpu", ("production",), **MODELS)])
 
-    assert hosts["gpu"].tracking_uri == "http://mlflow.example.com:5005"
+    assert hosts["gpu"].tracking_server.uri == "http://mlflow.example.com:5005"
+
+
+def apart(*groups: str, **web: Any) -> list[HostEntry]:
+    """Return a tracking server, in these groups too, and a host of models that are from there."""
+    return [
+        entry("web", ("postgresql", "tracking", *groups), "10.0.0.5", **web),
+        entry("gpu", ("production",), "10.0.0.8", **MODELS),
+    ]
+
+
+def test_model_host_logs_in_at_the_proxy_in_front_of_the_tracking_server() -> None:
+    hosts = check_inventory(apart("proxy", tracking_public_name="mlflow.example.com"))
+
+    assert hosts["gpu"].tracking_server == TrackingServer(
+        "https://mlflow.example.com", user="mlflow-production", ca_file="/var/lib/mlflow-models/tracking-ca.crt"
+    )
+    assert hosts["gpu"].tracking_certificates == {
+        "web": HostCertificate(
+            "/etc/mlflow/credentials/proxy", "/etc/mlflow/proxy/ca.crt", ("mlflow.example.com", "10.0.0.5")
+        )
+    }
+    assert hosts["web"].tracking_server == TrackingServer("unix:/run/mlflow/tracking.sock")
+
+
+def test_model_host_trusts_what_its_system_does_where_the_certificate_was_given(tmp_path: Path) -> None:
+    (tmp_path / "cert.pem").write_text(certificate("mlflow.example.com", ends=3650))
+    (tmp_path / "key.pem").write_text(pem())
+    given = {"proxy_tls": "files", "proxy_tls_certificate": f"{tmp_path}/cert.pem", "proxy_port": 8443}
+
+    hosts = check_inventory(
+        apart("proxy", tracking_public_name="mlflow.example.com", proxy_tls_key=f"file:{tmp_path}/key.pem", **given)
+    )
+
+    assert hosts["gpu"].tracking_server == TrackingServer(
+        "https://mlflow.example.com:8443", user="mlflow-production", ca_file="/etc/ssl/certs/ca-certificates.crt"
+    )
+    assert hosts["gpu"].tracking_certificates == {}
+
+
+def test_registry_elsewhere_is_asked_with_its_own_login_and_authority(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text(certificate(ends=3650))
+    own = {"production_tracking_uri": "https://registry.example.com/", "production_tracking_user": "ada"}
+    own |= {"production_tracking_password": "env:ADA", "production_tracking_ca_file": f"{tmp_path}/ca.pem"}
+
+    gpu = check_inventory([entry("gpu", ("production",), **own, **MODELS)])["gpu"]
+
+    assert gpu.tracking_server == TrackingServer(
+        "https://registry.example.com", user="ada", ca_file="/var/lib/mlflow-models/tracking-ca.crt"
+    )
+
+
+def test_registry_elsewhere_is_not_known_by_the_authority_of_the_stacks_own_proxy() -> None:
+    web, gpu = apart("proxy")
+    elsewhere = entry("gpu", gpu.groups, gpu.address, **MODELS, production_tracking_uri="https://registry.example.com")
+
+    found = check_inventory([web, elsewhere])["gpu"].tracking_server
+
+    assert found == TrackingServer("https://registry.example.com", ca_file="/etc/ssl/certs/ca-certificates.crt")
+
+
+def test_proxy_for_its_own_host_alone_is_refused_where_models_are_elsewhere() -> None:
+    assert refusal(*apart("proxy", proxy_bind="127.0.0.1")) == one(
+        "gpu: the tracking server is on another host, but proxy_bind is '127.0.0.1' there; set it to an address that "
+        "this host can reach"
+    )
+
+
+def test_name_of_the_hosts_of_models_is_no_users() -> None:
+    assert refusal(*apart("proxy", proxy_users={"mlflow-production": "generated"})) == one(
+        "web: proxy_users: 'mlflow-production' is the user that hosts of models log in as, with a password of their "
+        "own; take another name"
+    )
 
 
 @pytest.mark.parametrize(
@@ -203,7 +279,7 @@ def test_stacks_of_one_inventory_do_not_see_each_other() -> None:
     )
 
     assert "@10.0.0.1:" in hosts["web_a"].database_uri
-    assert hosts["gpu_b"].tracking_uri == "http://10.0.0.3:5000"
+    assert hosts["gpu_b"].tracking_server.uri == "http://10.0.0.3:5000"
     assert hosts["web_b"].postgresql.client_networks == []
 
 

@@ -76,6 +76,10 @@ def test_environment_of_a_model_is_its_own_with_our_channels_and_our_builder() -
         ("dependencies:\n- python=3.11\n- pip:", "its conda.yaml can't be read (TypeError)"),
         ("dependencies:\n- pip:\n  - mlflow==3.17.2", "its conda.yaml names no python version"),
         (
+            "dependencies: [python=3.10, {pip: ['mlflow==2.15.1']}]",
+            "it was logged with mlflow==2.15, whose server can't take over a socket; expected mlflow 2.22 or newer",
+        ),
+        (
             "dependencies:\n- python=3.11\n- pip:\n  - numpy",
             "its conda.yaml has no mlflow among the pip packages, which serves it",
         ),

@@ -141,6 +141,18 @@ def test_new_content_is_never_readable_by_others_while_it_is_written(tmp_path: P
     assert (tmp_path / "directory-mode").read_text() == "700\n"
 
 
+def test_directory_of_a_drop_in_is_made_with_it_and_kept_as_it_is_afterwards(tmp_path: Path) -> None:
+    file = replace(managed(tmp_path / "unit.service.d" / "own.conf"), own_directory=True)
+
+    first = write(file)
+    (tmp_path / "unit.service.d").chmod(0o750)
+    second = write(replace(file, content="newer\n"))
+
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert Path(file.path).read_text() == "newer\n"
+    assert (tmp_path / "unit.service.d").stat().st_mode & 0o777 == 0o750
+
+
 def test_write_into_a_directory_that_is_missing_fails(tmp_path: Path) -> None:
     done = write(managed(tmp_path / "missing/file"))
 

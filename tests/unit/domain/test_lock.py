@@ -1,5 +1,7 @@
 """The session's program on a host: what it says, and how a run that has the lock is described."""
 
+import getpass
+import os
 import shlex
 import subprocess
 
@@ -28,16 +30,25 @@ def test_run_that_has_the_lock_is_described_by_owner_and_age(seconds: int, durat
     )
 
 
-def test_session_answers_each_line_and_ends_with_its_input() -> None:
-    command = shlex.split(session_command("ada@laptop:41-3fa9c2", 30, lock=False))
+def test_session_surveys_the_host_then_answers_each_line_and_ends_with_its_input() -> None:
+    survey = 'echo "$user $ssh_port $MLFLOW_STACK_RUN"; set -- other arguments; exit 3'
+    command = shlex.split(session_command("ada@laptop:41-3fa9c2", 30, survey, lock=False))
 
-    done = subprocess.run(command, input="\n\n", capture_output=True, text=True, check=True, timeout=20)
+    done = subprocess.run(
+        command,
+        input="\n\n",
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=20,
+        env={**os.environ, "SSH_CONNECTION": "10.0.0.9 50312 10.0.0.1 2222"},
+    )
 
-    assert done.stdout == f"{READY}\n\n\n"
+    assert done.stdout == f"{getpass.getuser()} 2222 ada@laptop:41-3fa9c2\n{READY}\n\n\n"
 
 
 def test_session_ends_when_nothing_comes_any_more() -> None:
-    command = shlex.split(session_command("ada@laptop:41-3fa9c2", 1, lock=False))
+    command = shlex.split(session_command("ada@laptop:41-3fa9c2", 1, "true", lock=False))
 
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         status = process.wait(timeout=20)  # its input stays open
@@ -46,5 +57,5 @@ def test_session_ends_when_nothing_comes_any_more() -> None:
 
 
 def test_session_with_the_lock_asks_sudo_for_root_and_never_for_a_password() -> None:
-    assert 'root="sudo -n"' in session_command("ada@laptop:41-3fa9c2", 30, lock=True)
-    assert "sudo" not in session_command("ada@laptop:41-3fa9c2", 30, lock=False)
+    assert 'root="sudo -n"' in session_command("ada@laptop:41-3fa9c2", 30, "true", lock=True)
+    assert "sudo" not in session_command("ada@laptop:41-3fa9c2", 30, "true", lock=False)

@@ -14,6 +14,7 @@ from mlflow_stack.domain.service import (
     parse_state,
     read_command,
     reasons_to_restart,
+    restart_command,
     stamp_path,
 )
 from tests.unit.recorded import lines
@@ -122,6 +123,27 @@ def test_commands_are_valid_for_a_plain_shell(command: str) -> None:
     done = subprocess.run(["sh", "-n", "-c", command], capture_output=True, text=True, check=False, timeout=20)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("opened", "calls"),
+    [
+        ("2026-01-01 10:00:00", [f"stop {UNIT} mlflow.socket", f"restart {UNIT}"]),
+        ("2026-01-01 12:00:00", [f"restart {UNIT}"]),
+        ("", [f"restart {UNIT}"]),  # it is not open: there is nothing to renew
+    ],
+)
+def test_socket_is_renewed_only_when_its_file_is_newer(tmp_path: Path, opened: str, calls: list[str]) -> None:
+    """Run for real, with systemctl replaced by a shell function that writes down what it was called with."""
+    command = restart_command(UNIT, "mlflow.socket").replace("/etc/systemd/system", str(tmp_path))
+    functions = (
+        f'systemctl() {{ case "$*" in show*) echo "{opened}";; *) echo "$*" >> {tmp_path}/calls;; esac; }}; '
+        'stat() { date -d "2026-01-01 11:00:00" +%s; }; '
+    )
+
+    subprocess.run(["sh", "-c", functions + command], check=True, timeout=20)
+
+    assert (tmp_path / "calls").read_text().splitlines() == [f"reset-failed {UNIT} mlflow.socket", *calls]
 
 
 def test_gate_that_fails_shows_the_log_and_writes_no_stamp(tmp_path: Path) -> None:

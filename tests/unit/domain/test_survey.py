@@ -7,16 +7,10 @@ from typing import Any
 import pytest
 
 from mlflow_stack import platforms
+from mlflow_stack.domain.firewall import Opening
 from mlflow_stack.domain.lock import Holder
-from mlflow_stack.domain.survey import (
-    HostSurvey,
-    Listener,
-    Needs,
-    OtherRun,
-    obstacles,
-    one_machine_twice,
-    parse_survey,
-)
+from mlflow_stack.domain.obstacles import Needs, obstacles, one_machine_twice
+from mlflow_stack.domain.survey import HostSurvey, Listener, OtherRun, parse_survey
 from tests.unit.recorded import lines
 
 FRESH = parse_survey(lines("fresh", "Survey"))
@@ -32,6 +26,7 @@ NEEDS = Needs(
 
 
 def test_survey_of_a_fresh_host_is_parsed() -> None:
+    assert FRESH.ssh_ports == (22,)
     assert replace(FRESH, listeners=(), memory_mib=0, free_disk_mib=None, machine_id="") == HostSurvey(
         user="root",
         os_id="debian",
@@ -40,6 +35,8 @@ def test_survey_of_a_fresh_host_is_parsed() -> None:
         machine="x86_64",
         has_systemd=True,
         accounts={},
+        ssh_port=22,
+        ssh_sockets=(22,),
     )
     assert FRESH.memory_mib > 1000
     assert re.fullmatch("[0-9a-f]{32}", FRESH.machine_id)
@@ -59,6 +56,7 @@ def test_survey_of_a_deployed_host_is_parsed() -> None:
         (5432, "postgresql@15-main.service"),
     }
     assert (DEPLOYED.clusters, DEPLOYED.foreign_units) == (("/etc/postgresql/15/main/",), ())
+    assert (FRESH.firewall, DEPLOYED.firewall[-2]) == ((), 'tcp dport 5000 accept comment "tracking_port"')
     assert set(DEPLOYED.accounts or {}) == {"mlflow", "mlflow-model"}
 
 
@@ -209,6 +207,116 @@ def test_lock_name_and_id_of_a_machine_are_parsed() -> None:
     survey = parse_survey(["machine_id=1f", "name=mlflow1", "lock=ada@laptop:41 125"])
 
     assert (survey.machine_id, survey.name, survey.holder) == ("1f", "mlflow1", Holder("ada@laptop:41", 125))
+
+
+# --- what the firewall would close --------------------------------------------------------------------------------
+
+CLOSED = (
+    "port {0} of {1} would be closed to other hosts; list it in firewall_allow, as "
+    '"{0}" to keep it open or as "{0} from 127.0.0.1" to close it, or set firewall_enabled = False'
+)
+EXPORTER = Listener(9100, "node_exporter", 71, "node_exporter.service")
+PG = "postgresql@15-main.service"
+
+
+def closed(*listeners: Listener, openings: tuple[Opening, ...] | None = (), **survey: Any) -> list[str]:
+    """Return what is said of a fresh host with these listeners."""
+    found = replace(FRESH, listeners=(*FRESH.listeners, *listeners), **survey)
+    return obstacles(found, replace(NEEDS, openings=openings))
+
+
+def test_listener_that_the_firewall_would_close_is_named_once_with_what_to_do() -> None:
+    on_ipv6 = replace(EXPORTER, address="[::]")
+
+    assert closed(EXPORTER, on_ipv6, Listener(161, "snmpd", 72, "snmpd.service", "0.0.0.0", "udp")) == [
+        CLOSED.format("9100/tcp", "node_exporter (pid 71)"),
+        CLOSED.format("161/udp", "snmpd (pid 72)"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "opening", [Opening(9100), Opening(9000, 9200), Opening(9100, source="127.0.0.1/32")], ids=["port", "range", "from"]
+)
+def test_listener_that_is_listed_is_not_named(opening: Opening) -> None:
+    assert closed(EXPORTER, openings=(opening,)) == []
+
+
+def test_listener_that_is_listed_for_the_other_protocol_is_named() -> None:
+    assert len(closed(EXPORTER, openings=(Opening(9100, protocol="udp"),))) == 1
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.53%lo", "[::1]", "[::ffff:127.0.0.1]"])
+def test_listener_that_other_hosts_can_not_reach_is_not_named(address: str) -> None:
+    assert closed(replace(EXPORTER, address=address)) == []
+
+
+@pytest.mark.parametrize("address", ["*", "0.0.0.0", "[::]", "10.0.0.1", "[fe80::1]%eth0", "172.17.0.1"])
+def test_listener_that_other_hosts_can_reach_is_named(address: str) -> None:
+    assert len(closed(replace(EXPORTER, address=address))) == 1
+
+
+def test_nothing_is_named_where_the_firewall_is_there_already_or_not_wanted() -> None:
+    assert closed(EXPORTER, firewall=("# Managed by MLflow Stack",)) == []
+    assert closed(EXPORTER, openings=None) == []
+
+
+def test_servers_of_ours_are_not_named_whatever_port_they_are_on() -> None:
+    ours = (
+        Listener(5005, "python", 1, "mlflow-tracking.service"),
+        Listener(5006, "python", 2, "mlflow-production@iris.service"),
+        Listener(5432, "postgres", 3, PG),
+    )
+
+    assert closed(*ours, is_deployed=True) == []
+
+
+def test_database_server_that_was_there_before_us_is_named() -> None:
+    assert closed(Listener(5432, "postgres", 3, PG)) == [CLOSED.format("5432/tcp", "postgres (pid 3)")]
+
+
+def test_port_that_a_role_claims_is_named_once() -> None:
+    assert len(closed(replace(EXPORTER, port=5000))) == 1
+
+
+@pytest.mark.parametrize(
+    ("port", "program", "is_named"),
+    [(68, "dhclient", False), (546, "dhclient", False), (41234, "avahi-daemon", False), (51820, "", True)],
+    ids=["DHCP", "DHCPv6", "a client", "the kernel's WireGuard"],
+)
+def test_udp_sockets_of_clients_are_not_named(port: int, program: str, is_named: bool) -> None:
+    found = closed(Listener(port, program, 9 if program else 0, "-", "0.0.0.0", "udp"))
+
+    assert found == ([CLOSED.format(f"{port}/udp", "another process")] if is_named else [])
+
+
+@pytest.mark.parametrize(
+    ("survey", "ports"),
+    [
+        ({"listeners": (Listener(2222, "sshd", 7, "ssh.service"), EXPORTER), "ssh_port": 2222}, (2222,)),
+        ({"listeners": (Listener(22, "systemd", 1, "-"), EXPORTER), "ssh_sockets": (22, 2022), "ssh_port": 0}, (22,)),
+        ({"listeners": (Listener(22, "sshd", 7, "ssh.service"),), "ssh_port": 2200}, (22, 2200)),
+        ({"listeners": (), "ssh_port": 0}, (22,)),
+    ],
+    ids=["another port", "systemd listens for it", "this run came by another server", "nothing is known"],
+)
+def test_ports_of_ssh_are_found(survey: dict[str, Any], ports: tuple[int, ...]) -> None:
+    assert replace(FRESH, **{"ssh_sockets": (), **survey}).ssh_ports == ports
+
+
+def test_sockets_of_both_protocols_are_parsed_with_their_addresses() -> None:
+    survey = parse_survey(
+        [
+            'listen=- tcp LISTEN 0 4096 127.0.0.53%lo:53 0.0.0.0:* users:(("systemd-resolve",pid=9,fd=14))',
+            "listen=- udp UNCONN 0 0 [::]:51820 [::]:*",
+            "ssh_port=",
+        ]
+    )
+
+    assert survey.listeners == (
+        Listener(53, "systemd-resolve", 9, "-", "127.0.0.53%lo", "tcp"),
+        Listener(51820, "", 0, "-", "[::]", "udp"),
+    )
+    assert survey.ssh_port == 0
 
 
 def test_obstacles_are_all_named_at_once() -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import inspect
+import re
 import subprocess
 from importlib import import_module
 from pathlib import Path
@@ -14,13 +15,17 @@ from pyinfra.api.facts import FactBase
 import mlflow_stack
 from mlflow_stack.domain import layout
 from mlflow_stack.domain.artifacts import StoreState
+from mlflow_stack.domain.firewall import RULES_FILE, UNIT
 from mlflow_stack.facts.artifacts import ArtifactStore
 from mlflow_stack.facts.batch import Batch
+from mlflow_stack.facts.certificates import Certificate, OwnCertificate
 from mlflow_stack.facts.conda import Conda, CondaState, Environment, EnvironmentList, Environments, EnvironmentState
 from mlflow_stack.facts.files import FileStates, FileTexts
+from mlflow_stack.facts.firewall import FirewallRemains
 from mlflow_stack.facts.host import InstalledPackages, Layout, Survey
 from mlflow_stack.facts.mlflow import Models, Schema, SchemaState
 from mlflow_stack.facts.postgresql import Postgresql
+from mlflow_stack.facts.proxy import LoginFile, Logins
 from mlflow_stack.facts.service import EnabledInstances, Service
 from tests.data import record
 from tests.unit.recorded import DIRECTORY, lines
@@ -125,8 +130,8 @@ def test_text_of_an_empty_file_is_empty_and_not_absent() -> None:
 
 def test_packages_that_are_installed_are_found() -> None:
     assert list(read(InstalledPackages, "fresh")) == ["ca-certificates", "curl"]
-    database = ["postgresql-15", "postgresql-client-15"]
-    assert list(read(InstalledPackages, "deployed")) == ["ca-certificates", "curl", *database]
+    installed = ["nftables", "postgresql-15", "postgresql-client-15"]
+    assert list(read(InstalledPackages, "deployed")) == ["ca-certificates", "curl", *installed]
 
 
 def test_users_and_directories_are_found() -> None:
@@ -233,8 +238,31 @@ def test_instances_of_the_umbrella_are_listed() -> None:
     assert set(read(EnabledInstances, "deployed")) == {"diabetes"}
 
 
+def test_firewall_is_absent_then_whole() -> None:
+    assert read(FirewallRemains, "fresh") == set()
+    assert read(FirewallRemains, "deployed") == {RULES_FILE, f"{layout.UNIT_DIR}/{UNIT}", "table"}
+
+
 def test_artifact_store_is_absent_then_the_servers_own() -> None:
     deployed = read(ArtifactStore, "deployed")
 
     assert read(ArtifactStore, "fresh") == StoreState()
     assert (deployed.uid, deployed.writable, deployed.mark) == (deployed.owner, True, "")
+
+
+def test_logins_are_absent_then_known_by_their_salts() -> None:
+    found = read(Logins, "deployed")
+
+    assert read(Logins, "fresh") == LoginFile()
+    assert set(found.salts) == {("tracking", "admin"), ("models/diabetes", "admin")}
+    assert {len(salt) for salt in found.salts.values()} == {16}
+    assert found.state
+    assert (found.state.mode, found.state.owner) == ("600", "root")
+
+
+def test_certificate_is_absent_then_well() -> None:
+    found = read(OwnCertificate, "deployed")
+
+    assert read(OwnCertificate, "fresh") == Certificate("there is none yet", "")
+    assert found.to_do == ""
+    assert re.fullmatch("([0-9A-F]{2}:){31}[0-9A-F]{2}", found.fingerprint)

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from socketserver import TCPServer, ThreadingUnixStreamServer
 
 import pytest
 
@@ -34,6 +36,19 @@ class StandIn:
 
 @pytest.fixture
 def stand_in() -> Iterator[StandIn]:
+    """One that listens on a port of this computer."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    yield from served(server, StandIn(f"http://127.0.0.1:{server.server_port}"))
+
+
+@pytest.fixture
+def stand_in_at_socket(tmp_path: Path) -> Iterator[StandIn]:
+    """One that listens on a socket of the file system."""
+    path = str(tmp_path / "http.sock")
+    yield from served(ThreadingUnixStreamServer(path, BaseHTTPRequestHandler), StandIn(f"unix:{path}"))
+
+
+def served(server: TCPServer, state: StandIn) -> Iterator[StandIn]:
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
             what = f"{self.command} {self.path}"
@@ -54,8 +69,8 @@ def stand_in() -> Iterator[StandIn]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        state = StandIn(f"http://127.0.0.1:{server.server_port}")
+    server.RequestHandlerClass = Handler
+    with server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         yield state

@@ -54,11 +54,11 @@ def registry(mlflow_server: MlflowServer) -> Registry:
     return registry
 
 
-def ask(url: str, directory: Path, uri: str) -> dict[str, Any]:
+def ask(url: str, directory: Path, uri: str, *options: str) -> dict[str, Any]:
     """Return what models.py answers for one wanted model."""
     wanted = json.dumps({"diabetes": vars(parse_model_uri(uri))})
     done = subprocess.run(
-        [sys.executable, "-I", str(SCRIPT), url, str(directory), wanted],
+        [sys.executable, "-I", str(SCRIPT), url, str(directory), wanted, *options],
         capture_output=True,
         text=True,
         check=False,
@@ -197,3 +197,16 @@ def test_environment_that_can_not_be_read_is_no_missing_environment(stand_in: St
     found = ask(stand_in.url, tmp_path, "models:/diabetes/1")
 
     assert (found["error"], found["missing"]) == (f"{stand_in.url}: HTTP 503: busy", False)
+
+
+def test_password_and_authority_that_are_not_there_yet_are_named(stand_in: StandIn, tmp_path: Path) -> None:
+    password, authority = tmp_path / "password", tmp_path / "ca.crt"
+    options = ["--user", "mlflow-production", "--password-file", str(password), "--ca-file", str(authority)]
+
+    without_password = ask(stand_in.url, tmp_path, "models:/diabetes/1", *options)
+    password.write_text("enchantress\n")
+    without_authority = ask(stand_in.url, tmp_path, "models:/diabetes/1", *options)
+
+    assert [(found["error"], found["missing"]) for found in (without_password, without_authority)] == [
+        (f"{stand_in.url}: [Errno 2] No such file or directory: '{path}'", False) for path in (password, authority)
+    ]

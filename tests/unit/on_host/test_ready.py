@@ -182,8 +182,82 @@ def test_waiting_ends_with_the_last_reason(stand_in: StandIn) -> None:
     assert len(stand_in.requests) > 1
 
 
+def test_server_is_asked_by_its_unix_socket(stand_in_at_socket: StandIn) -> None:
+    stand_in_at_socket.answers |= {"GET /health": Answer(b"OK"), SEARCH: Answer(b'{"experiments": []}')}
+    stand_in_at_socket.echo = True
+
+    done = ready("tracking", stand_in_at_socket.url, "--artifacts")
+
+    assert outcome(done) == (0, "", "")
+    assert len(stand_in_at_socket.requests) == 5
+
+
+def test_unix_socket_that_is_not_there_is_not_ready() -> None:
+    done = ready("tracking", "unix:/nonexistent/http.sock")
+
+    reason = "[Errno 2] No such file or directory"
+    assert outcome(done) == (1, "", f"not ready: GET unix:/nonexistent/http.sock/health: {reason}\n")
+
+
 def test_address_of_another_kind_is_a_usage_error() -> None:
     done = ready("tracking", "file:///etc/passwd")
 
     assert done.returncode == 2
-    assert done.stderr.endswith("error: file:///etc/passwd: expected an address that starts with http:// or https://\n")
+    assert done.stderr.endswith(
+        "error: file:///etc/passwd: expected an address that starts with http://, https:// or unix:/\n"
+    )
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, 0), (204, 1), (403, 1)])
+def test_login_is_ready_when_it_refuses_who_has_none(stand_in_at_socket: StandIn, status: int, code: int) -> None:
+    stand_in_at_socket.answers["GET /"] = Answer(b"", status)
+
+    done = ready("login", stand_in_at_socket.url)
+
+    told = f"not ready: {stand_in_at_socket.url}: HTTP {status} without a login, expected 401: \n"
+    assert outcome(done) == (code, "", told if code else "")
+
+
+@pytest.fixture
+def proxy(stand_in: StandIn) -> StandIn:
+    """A stand-in for a proxy without TLS."""
+    closed = Answer(b"", 401)
+    stand_in.answers |= {"GET /": closed, "GET /models/diabetes/ping": closed, "GET /health": Answer(b"{}")}
+    return stand_in
+
+
+def ask_proxy(proxy: StandIn, *options: str) -> subprocess.CompletedProcess[str]:
+    address = proxy.url.removeprefix("http://")
+    return ready("proxy", address, "mlflow.example.com", "/", "/models/diabetes/ping", *options)
+
+
+def test_proxy_is_ready_when_it_is_closed_and_the_server_behind_it_works(proxy: StandIn) -> None:
+    done = ask_proxy(proxy, "--tracking")
+
+    assert outcome(done) == (0, "", "")
+    assert [what for what, _ in proxy.requests] == ["GET /", "GET /models/diabetes/ping", "GET /health"]
+
+
+def test_proxy_of_models_alone_is_not_asked_for_the_health_of_a_tracking_server(proxy: StandIn) -> None:
+    assert outcome(ask_proxy(proxy)) == (0, "", "")
+    assert [what for what, _ in proxy.requests] == ["GET /", "GET /models/diabetes/ping"]
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "reason"),
+    [
+        ("/", Answer(b"<html>"), "mlflow.example.com/: HTTP 200 without a login, expected 401: <html>"),
+        (
+            "/models/diabetes/ping",
+            Answer(b""),
+            "mlflow.example.com/models/diabetes/ping: HTTP 200 without a login, expected 401: ",
+        ),
+        ("/health", Answer(b"no answer\n", 503), "mlflow.example.com/health: HTTP 503: no answer"),
+    ],
+)
+def test_proxy_that_is_open_or_has_nothing_behind_it_is_not_ready(
+    proxy: StandIn, path: str, answer: Answer, reason: str
+) -> None:
+    proxy.answers[f"GET {path}"] = answer
+
+    assert outcome(ask_proxy(proxy, "--tracking")) == (1, "", f"not ready: {reason}\n")

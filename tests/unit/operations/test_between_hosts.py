@@ -1,4 +1,4 @@
-"""Operations that look at another host: the store that two hosts share, and the gate between hosts."""
+"""Operations that look at another host: its store, its certificate authority, what it releases, and the gate."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
+from mlflow_stack.domain.certificates import HostCertificate
 from mlflow_stack.domain.environment import Toolchain
-from mlflow_stack.operations import artifacts, gate, mlflow, models
+from mlflow_stack.domain.files import ManagedFile
+from mlflow_stack.domain.tracking_server import TrackingServer
+from mlflow_stack.look import Later
+from mlflow_stack.operations import artifacts, certificates, gate, mlflow, models
+from mlflow_stack.operations.commands import Write
 
 STORE = "/srv/mlflow-artifacts"
 FIRST, SECOND = "@fake/web1", "@fake/web2"
@@ -26,9 +31,14 @@ UNMARKED = [*MARKED[:-1], "mark="]
 
 def hosts(asked: str = "echo mark=", **answers: list[str]) -> State:
     """Return two connected hosts that answer what is asked by a command with this part, the state of their store."""
+    return connected(**{name: {asked: lines} for name, lines in answers.items()})
+
+
+def connected(**responses: dict[str, list[str]]) -> State:
+    """Return connected hosts with what each answers, by a part of the command."""
     names = [
-        (f"@fake/{name}", {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": {asked: lines}})
-        for name, lines in answers.items()
+        (f"@fake/{name}", {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": own})
+        for name, own in responses.items()
     ]
     state = State(Inventory((names, {})), Config())  # type: ignore[no-untyped-call]
     state.print_noop_info = True
@@ -170,7 +180,7 @@ def test_hosts_of_one_registry_release_one_version_while_the_alias_moves() -> No
         "model": "diabetes",
         "uris": {"diabetes": "models:/diabetes@champion"},
         "required": True,
-        "tracking_uri": "http://web:5000",
+        "server": TrackingServer("http://web:5000"),
         "client_environment": "/opt/mlflow/envs/mlflow-x",
         "channels": ("conda-forge",),
         "toolchain": Toolchain("/opt/mlflow/miniconda3", "pip", ""),
@@ -184,3 +194,65 @@ def test_hosts_of_one_registry_release_one_version_while_the_alias_moves() -> No
     assert [str(command) for command in first] == [str(command) for command in second]
     assert "models:/diabetes/1" in str(first[1])
     assert "models:/diabetes/2" in str(of_another[1])
+
+
+# --- whom a host trusts ------------------------------------------------------------------------------------------
+
+AUTHORITY = ["-----BEGIN CERTIFICATE-----", "bWxmbG93", "-----END CERTIFICATE-----"]
+CA_FILE = ManagedFile("/var/lib/mlflow-models/tracking-ca.crt", "\n".join([*AUTHORITY, ""]))
+CERTIFICATE = HostCertificate("/etc/mlflow/credentials/proxy", "/etc/mlflow/proxy/ca.crt", ("mlflow.example.com",))
+TRUST: dict[str, Any] = {"path": CA_FILE.path, "certificates": {FIRST: CERTIFICATE}}
+
+
+def trusting(present: ManagedFile | None, authority: list[str]) -> State:
+    """Return two hosts, the first with this authority, the second with this file of those that it trusts."""
+    state = present and present.state()
+    found = [f"{state.mode} {state.owner} {state.group} {state.sha256} {CA_FILE.path}"] if state else []
+    return connected(web1={"certificate.sh check": authority}, web2={'sha256sum < "$f"': found})
+
+
+def test_authority_of_another_host_is_written_where_it_is_not_trusted_yet() -> None:
+    (command,) = on_second(trusting(None, AUTHORITY), certificates.trusted, **TRUST)
+
+    assert isinstance(command, Write)
+    assert command.file == CA_FILE
+
+
+def test_new_authority_of_another_host_takes_the_place_of_the_old_one() -> None:
+    (command,) = on_second(trusting(ManagedFile(CA_FILE.path, "old\n"), AUTHORITY), certificates.trusted, **TRUST)
+
+    assert isinstance(command, Write)
+    assert command.file == CA_FILE
+
+
+def test_authority_that_is_trusted_is_left_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "pyinfra")
+
+    assert on_second(trusting(CA_FILE, AUTHORITY), certificates.trusted, **TRUST) == []
+    assert f"noop: {CA_FILE.path} is that of {FIRST}" in caplog.text
+
+
+def test_authority_that_this_run_makes_can_not_be_planned() -> None:
+    with pytest.raises(Later, match=rf"^the certificate authority of {FIRST} is made in this run$"):
+        on_second(trusting(None, []), certificates.trusted, **TRUST)
+
+
+def test_authority_is_kept_while_its_host_can_not_be_asked(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "pyinfra")
+    state = trusting(CA_FILE, AUTHORITY)
+    state.failed_hosts.add(state.inventory.get_host(FIRST))
+
+    assert on_second(state, certificates.trusted, **TRUST) == []
+    assert f"noop: {CA_FILE.path} is kept; {FIRST} could not be asked" in caplog.text
+
+
+def test_host_that_trusts_nobody_yet_is_not_deployed_while_the_other_can_not_be_asked() -> None:
+    state = trusting(None, AUTHORITY)
+    state.failed_hosts.add(state.inventory.get_host(FIRST))
+
+    with pytest.raises(OperationError) as refused:
+        on_second(state, certificates.trusted, **TRUST)
+
+    assert str(refused.value) == (
+        f"{FIRST} has no certificate authority that this host could trust; deploy there first, without --limit"
+    )

@@ -17,7 +17,16 @@ from mlflow_stack.domain.postgresql import BEGIN, END
 from mlflow_stack.operations.commands import Write
 from tests.unit.operations.test_operations import FILES, commands_of, expected, load, readable
 
-UNSAID = {"mode": "644", "owner": "root", "group": "root", "check": "", "is_secret": False, "begin": BEGIN, "end": END}
+UNSAID = {
+    "mode": "644",
+    "owner": "root",
+    "group": "root",
+    "check": "",
+    "is_secret": False,
+    "own_directory": False,
+    "begin": BEGIN,
+    "end": END,
+}
 
 
 class Dumper(yaml.SafeDumper):

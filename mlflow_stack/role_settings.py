@@ -1,0 +1,222 @@
+"""The settings of each role, typed: what group_data calls ROLE_name is `name` in the model of the role.
+
+The models carry types and limits and no defaults; the defaults and what each setting means stand in group_data/all.py
+(tests/unit/test_settings.py: both name the same settings).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from mlflow_stack.domain.listening import UNIX
+from mlflow_stack.setting_types import (
+    REPOSITORY,
+    AbsolutePath,
+    AnyPort,
+    BindAddress,
+    HostName,
+    HttpUrl,
+    IndexUrl,
+    ModelName,
+    PgName,
+    Port,
+    Positive,
+    ProxyAddress,
+    RegistryUrl,
+    StackName,
+    artifacts_directory,
+    database_uri,
+    firewall_entry,
+    lock_exists,
+    matches,
+    model_uri,
+    network,
+    outside_reference,
+    secret_reference,
+)
+
+
+class RoleSettings(BaseModel):
+    """Settings of one role: what group_data calls ROLE_name is `name` here."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class InventorySettings(RoleSettings):
+    stack: StackName
+
+
+class PreflightSettings(RoleSettings):
+    min_free_disk_mib: Positive
+    min_memory_mib: Positive
+    former_name: str
+
+
+class FirewallSettings(RoleSettings):
+    enabled: bool
+    allow: list[Annotated[str, AfterValidator(firewall_entry)]]
+
+
+class CondaSettings(RoleSettings):
+    prefix: AbsolutePath
+    installer_version: Annotated[str, matches(r"(?!latest)[A-Za-z0-9_.-]+", "a pinned version, never latest")]
+    installer_url: Annotated[
+        str, matches(r"https?://\S+\.sh", "an address that starts with http:// or https:// and ends with .sh")
+    ]
+    installer_sha256: dict[str, Annotated[str, matches(r"[0-9a-f]{64}", "64 hexadecimal digits")]]
+    channels: Annotated[list[str], Field(min_length=1)]
+    channel_alias: HttpUrl
+    accept_anaconda_tos: bool
+    python: Annotated[str, AfterValidator(lock_exists)]
+    package_installer: Literal["uv", "pip"]
+    package_index_url: IndexUrl
+    keep_envs: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _anaconda_is_accepted(self) -> CondaSettings:
+        anaconda = [name for name in self.channels if name == "defaults" or "repo.anaconda.com" in name]
+        if anaconda and not self.accept_anaconda_tos:
+            raise ValueError(
+                f"conda_channels: {anaconda[0]!r} is under Anaconda's Terms of Service; "
+                "use conda-forge, or set conda_accept_anaconda_tos = True when you have accepted them"
+            )
+        return self
+
+    def installer_for(self, architecture: str) -> tuple[str, str]:
+        """Return the installer's URL and SHA-256 for an architecture (`uname -m`); KeyError when it has none."""
+        url = self.installer_url.replace("{version}", self.installer_version).replace("{arch}", architecture)
+        return url, self.installer_sha256[architecture]
+
+    @property
+    def lock_file(self) -> Path:
+        return REPOSITORY / "locks" / f"mlflow-py{self.python}.txt"
+
+
+class PostgresqlSettings(RoleSettings):
+    database: PgName
+    role: PgName
+    port: Port
+    memory_share: Annotated[float, Field(ge=0.05, le=0.5)]
+    max_connections: Annotated[int, Field(ge=10, le=10_000)]
+    address: HostName
+    client_networks: list[Annotated[str, AfterValidator(network)]]
+    password: Annotated[str, AfterValidator(secret_reference)]
+
+
+class TrackingSettings(RoleSettings):
+    bind: BindAddress
+    open_to_everybody: bool
+    port: Port
+    public_name: HostName
+    workers: Annotated[int, Field(ge=1, le=64)]
+    job_execution: bool
+    network: bool
+    database_uri: Annotated[str, AfterValidator(database_uri)]
+    database_password: Annotated[str, AfterValidator(outside_reference)]
+    database_ca_file: str
+    artifacts_destination: Annotated[AbsolutePath, AfterValidator(artifacts_directory)]
+    artifacts_shared: bool
+    upgrade_database: bool
+    ready_timeout_s: Annotated[int, Field(ge=10, le=3600)]
+
+    @model_validator(mode="after")
+    def _authority_is_used(self) -> TrackingSettings:
+        if not self.database_ca_file:
+            return self
+        if not self.database_uri:
+            raise ValueError(
+                "tracking_database_ca_file is for tracking_database_uri, which is empty; the hosts of one stack know "
+                "each other by themselves"
+            )
+        mode = re.search(r"[?&]sslmode=([a-z-]*)", self.database_uri)
+        if mode and not mode[1].startswith("verify-"):
+            raise ValueError(
+                f"tracking_database_uri has sslmode={mode[1]}, which does not look at the certificate, and "
+                "tracking_database_ca_file says whom it has to be from; take sslmode out of the URI (verify-full)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _jobs_reach_the_server(self) -> TrackingSettings:
+        if self.job_execution and self.bind == UNIX:
+            raise ValueError(
+                "tracking_job_execution: the jobs ask the server over TCP, and tracking_bind is 'unix'; set it to "
+                "'127.0.0.1'"
+            )
+        return self
+
+
+USER_NAME, WHAT_A_USER_IS = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", "a name of letters, digits and . _ @ -"
+UserName = Annotated[str, matches(USER_NAME, WHAT_A_USER_IS)]
+Users = dict[UserName, Annotated[str, AfterValidator(secret_reference)]]
+
+
+class ProxySettings(RoleSettings):
+    bind: ProxyAddress
+    port: AnyPort
+    http_port: Annotated[int, Field(ge=0, le=65535)]
+    tls: Literal["self-signed", "files", "off"]
+    tls_certificate: str
+    tls_key: Annotated[str, AfterValidator(outside_reference)]
+    hsts: bool
+    clear_text: bool
+    users: Users
+    max_request_mib: Positive
+
+    @model_validator(mode="after")
+    def _files_are_named(self) -> ProxySettings:
+        if self.tls == "files" and not (self.tls_certificate and self.tls_key):
+            raise ValueError(
+                "proxy_tls is 'files': set proxy_tls_certificate to the file of the certificate and proxy_tls_key to a "
+                "reference to its key"
+            )
+        if self.tls != "files" and (self.tls_certificate or self.tls_key):
+            raise ValueError(f"proxy_tls_certificate and proxy_tls_key are for proxy_tls = 'files'; it is {self.tls!r}")
+        return self
+
+
+class ModelSettings(RoleSettings):
+    """One entry of production_models; the only settings with defaults here, since entries are written by users."""
+
+    uri: Annotated[str, AfterValidator(model_uri)]
+    port: Port = 0  # needed unless it listens on a Unix socket (inventory_check)
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    required: bool = True
+    network: bool = False
+    gpu: bool = False
+    users: Users = {}
+
+
+class ProductionSettings(RoleSettings):
+    models: dict[ModelName, ModelSettings]
+    bind: BindAddress
+    open_to_everybody: bool
+    tracking_uri: RegistryUrl
+    tracking_user: Annotated[str, matches(f"({USER_NAME})?", WHAT_A_USER_IS)]
+    tracking_password: Annotated[str, AfterValidator(outside_reference)]
+    tracking_ca_file: str
+    ready_timeout_s: Annotated[int, Field(ge=10, le=3600)]
+    keep_releases: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _login_is_whole(self) -> ProductionSettings:
+        if bool(self.tracking_user) != bool(self.tracking_password):
+            raise ValueError(
+                "production_tracking_user and production_tracking_password belong together; set both, or none where "
+                "production_tracking_uri needs no login"
+            )
+        if (self.tracking_user or self.tracking_ca_file) and not self.tracking_uri:
+            raise ValueError(
+                "production_tracking_user and production_tracking_ca_file are for production_tracking_uri, which is "
+                "empty; the hosts of one stack are let in, and know each other, by themselves"
+            )
+        if self.tracking_user and self.tracking_uri.startswith("http:"):
+            raise ValueError(
+                f"production_tracking_uri is {self.tracking_uri!r}, and the password of production_tracking_user would "
+                "cross the network in the clear; use an address that starts with https://"
+            )
+        return self

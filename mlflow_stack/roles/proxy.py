@@ -1,0 +1,175 @@
+"""The proxy in front of the servers of a host: mlflow-proxy, an nginx of ours, with mlflow-proxy-login behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pyinfra.api.deploy import deploy
+
+from mlflow_stack import secret_store
+from mlflow_stack.domain import layout, listening
+from mlflow_stack.domain.files import ManagedFile
+from mlflow_stack.domain.login import TRACKING_AREA, Login, model_area
+from mlflow_stack.domain.survey import HostSurvey
+from mlflow_stack.domain.tracking_server import MODELS_PASSWORD, MODELS_USER
+from mlflow_stack.operations import certificates, files, proxy, service
+from mlflow_stack.roles.base import program
+from mlflow_stack.roles.conda import mlflow_environment
+from mlflow_stack.settings import Settings
+from mlflow_stack.templates import render
+
+UNIT, LOGIN, CERTIFICATE = "mlflow-proxy", "mlflow-proxy-login", "mlflow-proxy-certificate"
+NGINX_CONF, LOGINS = f"{layout.PROXY_DIR}/nginx.conf", f"{layout.CREDENTIALS_DIR}/logins"
+PEM = f"{layout.PROXY_TLS_DIR}/server.pem"
+PROGRAMS = ("login.py",)
+# nginx tries its configuration where it is written, with the paths that it has outside the unit's sandbox.
+_CHECK = (
+    f'sed -e "s,/run/mlflow-proxy/server.pem,{PEM}," -e "s,/run/mlflow-proxy,$d," "$new" > "$d/try"; '
+    '/usr/sbin/nginx -t -q -c "$d/try"'
+)
+
+
+@deploy("Proxy")
+def deploy_proxy(settings: Settings, survey: HostSurvey) -> None:
+    """Ensure that what is on this host is reached with TLS and a login, and that both really are in force."""
+    login_units, units = _login_units(settings, survey), _units(settings, survey)
+    files.managed(name="Install the programs of the proxy", files=[*map(program, PROGRAMS)])
+    proxy.logins(name="Write the logins", path=LOGINS, passwords=_passwords(settings))
+    _certificate(settings, survey)
+    files.managed(name="Write the units and configuration of mlflow-proxy", files=[*login_units, *units])
+    service.ready(
+        name="Run mlflow-proxy-login and see it refuse",
+        unit=f"{LOGIN}.service",
+        socket=f"{LOGIN}.socket",
+        files=login_units,
+        watched=[LOGINS, f"{layout.LIBEXEC_DIR}/login.py"],
+        check=f"{_ready(settings)} login unix:{layout.LOGIN_SOCKET}",
+        timeout_s=30,
+    )
+    service.ready(
+        name="Run mlflow-proxy and see it work",
+        unit=f"{UNIT}.service",
+        socket=f"{UNIT}.socket",
+        files=units,
+        check=f"{_ready(settings)} proxy {_own_address(settings)}{_pem(settings)}",
+        timeout_s=30,
+        reloads=True,
+    )
+
+
+def _passwords(settings: Settings) -> dict[Login, str]:
+    """Return the password of each user of each area; a model without users of its own has those of the proxy."""
+    areas = {TRACKING_AREA: ("proxy_users", settings.proxy.users)} if "tracking" in settings.groups else {}
+    for model in settings.proxied_models():
+        own = settings.production.models[model].users
+        setting = f"production_models.{model}.users" if own else "proxy_users"
+        areas[model_area(model)] = (setting, own or settings.proxy.users)
+    found = {
+        (area, user): secret_store.resolve(reference, f"{setting}.{user}", stack=settings.inventory.stack)
+        for area, (setting, users) in areas.items()
+        for user, reference in users.items()
+    }
+    if TRACKING_AREA in areas and settings.models_are_elsewhere:
+        password = secret_store.resolve(*MODELS_PASSWORD, stack=settings.inventory.stack)
+        found[TRACKING_AREA, MODELS_USER] = password
+    return found
+
+
+def _certificate(settings: Settings, survey: HostSurvey) -> None:
+    if settings.proxy.tls == "self-signed":
+        _own_certificate(settings, survey)
+        return
+    service.absent(name="Renew no certificate of our own", units=[f"{CERTIFICATE}.timer", f"{CERTIFICATE}.service"])
+    if settings.proxy.tls == "files":
+        pem = ManagedFile(PEM, _given_pem(settings), mode="600", is_secret=True)
+        files.managed(name="Write the certificate", files=[pem])
+
+
+def _own_certificate(settings: Settings, survey: HostSurvey) -> None:
+    certificate = settings.proxy_certificate
+    certificates.own(name="Make a certificate", certificate=certificate)
+    renewal, timer = (f"{layout.UNIT_DIR}/{CERTIFICATE}.{kind}" for kind in ("service", "timer"))
+    command, directories = certificate.command("ensure"), f"{certificate.directory} {layout.PROXY_DIR}"
+    units = [
+        ManagedFile(renewal, render(renewal, command=command, directories=directories)),
+        ManagedFile(timer, render(timer), check=survey.platform.verify_unit),
+    ]
+    files.managed(name="Write the renewal of the certificate", files=units)
+    service.ready(
+        name="Run the timer of the renewal", unit=f"{CERTIFICATE}.timer", files=units, check="true", timeout_s=0
+    )
+
+
+def _given_pem(settings: Settings) -> str:
+    key = secret_store.resolve(settings.proxy.tls_key, "proxy_tls_key")
+    return f"{key.strip()}\n{Path(settings.proxy.tls_certificate).expanduser().read_text()}"
+
+
+def _pem(settings: Settings) -> str:
+    return "" if settings.proxy.tls == "off" else f" --certificate {PEM}"
+
+
+def _login_units(settings: Settings, survey: HostSurvey) -> list[ManagedFile]:
+    socket, unit = f"{layout.UNIT_DIR}/{LOGIN}.socket", f"{layout.UNIT_DIR}/{LOGIN}.service"
+    text = render(unit, environment=mlflow_environment(settings).path, logins=LOGINS)
+    return [
+        ManagedFile(socket, render(socket, stream=layout.LOGIN_SOCKET)),
+        ManagedFile(unit, text, check=survey.platform.verify_unit),
+    ]
+
+
+def _units(settings: Settings, survey: HostSurvey) -> list[ManagedFile]:
+    socket, unit = f"{layout.UNIT_DIR}/{UNIT}.socket", f"{layout.UNIT_DIR}/{UNIT}.service"
+    wanted, http_port, tls = settings.proxy, settings.proxy_http_port, settings.proxy.tls != "off"
+    no_network = all(server.startswith("unix:") for server in upstreams(settings).values())
+    return [
+        ManagedFile(NGINX_CONF, nginx_conf(settings, survey.platform.tls_groups), check=_CHECK),
+        ManagedFile(socket, render(socket, bind=wanted.bind, port=wanted.port, http_port=http_port)),
+        ManagedFile(
+            unit,
+            render(unit, tls=tls, http_port=http_port, no_network=no_network),
+            check=survey.platform.verify_unit,
+        ),
+    ]
+
+
+def nginx_conf(settings: Settings, tls_groups: str) -> str:
+    """Return the configuration of nginx; `tls_groups` as its platform has them."""
+    wanted = settings.proxy
+    return render(
+        NGINX_CONF,
+        bind=wanted.bind,
+        port=wanted.port,
+        http_port=settings.proxy_http_port,
+        tls=wanted.tls != "off",
+        tls_groups=tls_groups,
+        hsts=wanted.hsts and wanted.tls == "files",
+        own_authority=wanted.tls == "self-signed",
+        names=settings.proxy_names,
+        url=settings.proxy_url,
+        login_socket=layout.LOGIN_SOCKET,
+        tracking="tracking" in settings.groups,
+        models=settings.proxied_models(),
+        max_request_mib=wanted.max_request_mib,
+        upstreams=upstreams(settings),
+    )
+
+
+def upstreams(settings: Settings) -> dict[str, str]:
+    """Return what nginx passes requests on to, by the name that it has in the configuration."""
+    found = {"tracking": settings.own_tracking_uri} if "tracking" in settings.groups else {}
+    found |= {f"model-{model}": settings.model_url(model) for model in settings.proxied_models()}
+    return {name: url.removeprefix("http://") for name, url in found.items()}
+
+
+def _ready(settings: Settings) -> str:
+    return f"{mlflow_environment(settings).path}/bin/python -I {layout.LIBEXEC_DIR}/ready.py"
+
+
+def _own_address(settings: Settings) -> str:
+    """Return the arguments of the readiness check: where the host itself reaches the proxy, by which name, and what
+    answers there without a login and what only with one."""
+    address = f"{listening.own_address(settings.proxy.bind)}:{settings.proxy.port} {settings.proxy_names[0]}"
+    closed = ["/"] if "tracking" in settings.groups else []
+    closed += [f"/models/{model}/ping" for model in settings.proxied_models()]
+    return f"{address} {' '.join(closed)}{' --tracking' if 'tracking' in settings.groups else ''}"

@@ -1,0 +1,22 @@
+"""Which tests run side by side: `make test` has a process for each core, since most tests wait for hosts."""
+
+from __future__ import annotations
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+# What these have at hand is made once for all their modules, on a lab of one name; elsewhere a module has its own.
+TOGETHER = ("tests/lab/", "tests/lab_conda/")
+
+
+class ByHosts(LoadScopeScheduling):
+    """Keeps the tests that share a host, or another thing that takes long to make, in one process and in order."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return next((directory for directory in TOGETHER if module.startswith(directory)), module)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByHosts:
+    return ByHosts(config, log)

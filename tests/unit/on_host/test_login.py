@@ -1,0 +1,173 @@
+"""login.py, run as a host runs it: with its socket as descriptor 3, asked as nginx asks it."""
+
+import base64
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import mlflow_stack
+from mlflow_stack.domain.login import TRACKING_AREA, logins_text, model_area
+from mlflow_stack.on_host import login
+
+SCRIPT = Path(mlflow_stack.__file__).parent / "on_host/login.py"
+LOGINS = {
+    (TRACKING_AREA, "alice"): "wonder land: ä",
+    (TRACKING_AREA, "bob"): "builder",
+    (model_area("diabetes"), "shop"): "cart",
+}
+NO_LOGIN = (401, {"WWW-Authenticate": 'Basic realm="MLflow", charset="UTF-8"'})
+
+
+@dataclass
+class Gate:
+    path: Path
+    log: Path
+
+    def ask(
+        self, authorization: str = "", area: str = TRACKING_AREA, address: str = "10.0.0.9"
+    ) -> tuple[int, dict[str, str]]:
+        connection = http.client.HTTPConnection("localhost", timeout=20)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(20)
+        connection.sock.connect(str(self.path))
+        headers = {"X-Address": address, **({"Authorization": authorization} if authorization else {})}
+        connection.request("GET", f"/{area}", headers=headers)
+        answer = connection.getresponse()
+        connection.close()
+        return answer.status, dict(answer.getheaders())
+
+    def login(self, user: str, password: str, **where: str) -> tuple[int, dict[str, str]]:
+        return self.ask(basic(f"{user}:{password}"), **where)
+
+
+def basic(text: str) -> str:
+    return f"Basic {base64.b64encode(text.encode()).decode()}"
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    users, path, log = tmp_path / "logins", tmp_path / "login.sock", tmp_path / "log"
+    users.write_text(logins_text(LOGINS, {each: os.urandom(16) for each in LOGINS}))
+    with socket.socket(socket.AF_UNIX) as listening, log.open("w") as written:
+        listening.bind(str(path))
+        listening.listen()
+        as_systemd = f'exec "$@" 3<&{listening.fileno()}'
+        process = subprocess.Popen(
+            ["bash", "-c", as_systemd, "bash", sys.executable, "-I", str(SCRIPT), str(users)],
+            pass_fds=[listening.fileno()],
+            stderr=written,
+        )
+        yield Gate(path, log)
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("area", "user", "password"),
+    [
+        (TRACKING_AREA, "alice", "wonder land: ä"),
+        (TRACKING_AREA, "bob", "builder"),
+        ("models/diabetes", "shop", "cart"),
+    ],
+)
+def test_right_login_passes_and_says_who_it_is(gate: Gate, area: str, user: str, password: str) -> None:
+    for _ in range(2):  # compared, and remembered
+        assert gate.login(user, password, area=area) == (204, {"X-User": user})
+
+
+def test_request_without_a_login_is_asked_for_one(gate: Gate) -> None:
+    assert gate.ask() == NO_LOGIN
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        basic("alice:wrong"),
+        basic("nobody:builder"),
+        basic("bob"),
+        basic("bob:"),
+        basic(":"),
+        basic("bob:builder ").lower(),
+        "Basic",
+        "Basic !!!",
+        "Basic " + base64.b64encode(b"\xff:\xff").decode(),
+        "Bearer " + base64.b64encode(b"bob:builder").decode(),
+    ],
+)
+def test_any_other_login_is_refused(gate: Gate, authorization: str) -> None:
+    assert gate.ask(authorization) == NO_LOGIN
+
+
+def test_login_of_one_area_is_none_of_another(gate: Gate) -> None:
+    assert gate.login("bob", "builder") == (204, {"X-User": "bob"})
+    assert gate.login("bob", "builder", area="models/diabetes") == NO_LOGIN
+    assert gate.login("shop", "cart") == NO_LOGIN
+    assert gate.login("shop", "cart", area="models/other") == NO_LOGIN
+
+
+def test_too_many_wrong_logins_from_one_address_are_refused_and_nobody_else_is(gate: Gate) -> None:
+    assert gate.login("alice", "wonder land: ä") == (204, {"X-User": "alice"})
+
+    statuses = [gate.login("bob", f"guess {number}")[0] for number in range(login.WRONG_AT_ONCE + 5)]
+
+    assert statuses == [401] * login.WRONG_AT_ONCE + [403] * 5
+    # Also when it would be right: otherwise it could be told from the answer.
+    assert gate.login("bob", "builder") == (403, {"Retry-After": "6"})
+    assert gate.login("bob", "builder", address="10.0.0.10") == (204, {"X-User": "bob"})
+    assert gate.login("alice", "wonder land: ä") == (204, {"X-User": "alice"})
+
+
+def test_addresses_of_one_ipv6_network_are_one_client() -> None:
+    assert login.neighbourhood("2001:db8:1:2:3:4:5:6") == login.neighbourhood("2001:db8:1:2::1")
+    assert login.neighbourhood("2001:db8:1:2::1") != login.neighbourhood("2001:db8:1:3::1")
+    assert login.neighbourhood("10.0.0.9") == "10.0.0.9"
+    assert login.neighbourhood("") == ""
+
+
+def test_patience_comes_back_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    patience = login.Patience()
+    for _ in range(login.WRONG_AT_ONCE):
+        patience.wrong("10.0.0.9")
+    assert patience.now("10.0.0.9") == 0
+
+    now += 2 * login.WRONG_EVERY_S
+
+    assert patience.now("10.0.0.9") == 2
+    assert patience.now("10.0.0.10") == login.WRONG_AT_ONCE
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(login, "REMEMBERED", 3)
+    patience = login.Patience()
+    for number in range(5):
+        patience.wrong(f"10.0.0.{number}")
+
+    assert list(patience.left) == ["10.0.0.2", "10.0.0.3", "10.0.0.4"]
+
+
+def test_log_names_user_and_address_and_never_a_password(gate: Gate) -> None:
+    gate.login("bob", "gu3ss\n")
+    gate.login("bob\nwrong login for 'alice'", "gu3ss")
+    gate.login("bob", "builder")
+
+    assert gate.log.read_text().splitlines() == [
+        "wrong login for 'bob' of tracking from 10.0.0.9",
+        "wrong login for \"bob\\nwrong login for 'alice'\" of tracking from 10.0.0.9",
+    ]
+
+
+def test_usage_is_said_to_who_gives_no_file() -> None:
+    done = subprocess.run([sys.executable, "-I", str(SCRIPT)], capture_output=True, text=True, check=False, timeout=20)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("login USERS: say whether a request may pass")
