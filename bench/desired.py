@@ -1,8 +1,8 @@
 """What the other tools are asked to make: the end state of deploy.py, read from a host that deploy.py has made.
 
 So both peers write the very bytes that we write, whatever our roles come to write, and the playbooks hold no copy.
-What serves only our own way of working is left out, in their favour: our programs, markers and stamps, the unit of a
-model (there is none), directories that only those use.
+What serves only our own way of working is left out, in their favour: the programs of our own that no unit runs, markers
+and stamps, the unit of a model (there is none), directories that only those use.
 """
 
 from __future__ import annotations
@@ -19,14 +19,21 @@ from mlflow_stack.domain.environment import schema_revision
 from mlflow_stack.setting_types import REPOSITORY
 
 POSTGRESQL = "/etc/postgresql/15/main"
+ENVIRONMENT_FILE, TRACKING_UNIT = "/etc/mlflow/tracking.env", "/etc/systemd/system/mlflow-tracking.service"
 CONFIGURATION = (
-    "/etc/mlflow/tracking.env",
+    "/etc/mlflow/firewall.nft",
+    "/etc/systemd/system/mlflow-firewall.service",
+    "/opt/mlflow/libexec/ready.py",
+    "/opt/mlflow/libexec/supervise.py",
+    ENVIRONMENT_FILE,
     "/etc/systemd/system/mlflow-production.service",
-    "/etc/systemd/system/mlflow-tracking.service",
+    "/etc/systemd/system/mlflow-tracking.socket",
+    TRACKING_UNIT,
 )
 DIRECTORIES = (
     "/opt/mlflow/cache",
     "/opt/mlflow/envs",
+    "/opt/mlflow/libexec",
     "/opt/mlflow/tools",
     "/etc/mlflow",
     "/var/lib/mlflow",
@@ -35,8 +42,8 @@ DIRECTORIES = (
     "/var/backups/mlflow",
 )
 USERS = ("mlflow", "mlflow-model")
-UNITS = ("mlflow-tracking.service", "mlflow-production.service")
-PACKAGES = ("ca-certificates", "curl", "postgresql-15", "postgresql-client-15")
+UNITS = ("mlflow-firewall.service", "mlflow-tracking.service", "mlflow-production.service")
+PACKAGES = ("ca-certificates", "curl", "nftables", "postgresql-15", "postgresql-client-15")
 ROLE, DATABASE, PREFIX, CACHE = "mlflow_user", "mlflow_db", "/opt/mlflow/miniconda3", "/opt/mlflow/cache"
 CREATE_DATABASE = (
     f'CREATE DATABASE "{DATABASE}" OWNER "{ROLE}" TEMPLATE template0 '
@@ -89,8 +96,8 @@ def _conda(host: Host, directory: Path) -> dict[str, Any]:
         REPOSITORY / "locks" / "mlflow-py3.12.txt",
         REPOSITORY / "locks" / "uv.txt",
     )
-    environment = _search(r"^ExecStart=(\S+)/bin/mlflow", _read(host, CONFIGURATION[2]))
-    uri = _search(r'^MLFLOW_BACKEND_STORE_URI="?([^"\n]+)', _read(host, CONFIGURATION[0]))
+    environment = _search(r"^ExecStart=(\S+)/bin/python", _read(host, TRACKING_UNIT))
+    uri = _search(r'^MLFLOW_BACKEND_STORE_URI="?([^"\n]+)', _read(host, ENVIRONMENT_FILE))
     uv = "/opt/mlflow/tools/uv-" + _search(r"^uv==([^\s\\]+)", uv_lock.read_text())
     return {
         "conda_prefix": PREFIX,

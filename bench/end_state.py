@@ -53,6 +53,7 @@ def _services(wanted: dict[str, Any]) -> list[str]:
     units = " ".join([wanted["postgresql_unit"], *wanted["units"]])
     return [
         f"for u in {units}; do echo $u $(systemctl is-enabled $u) $(systemctl is-active $u); done",
+        "nft -s list table inet mlflow_stack",
         "systemctl is-active 'postgresql@*'",  # the cluster; postgresql.service is only the umbrella
         f"{ASK} -w 'HTTP %{{http_code}}\\n'",
     ]

@@ -153,6 +153,7 @@ def ours(host: Host, known_hosts: Path) -> Tool:
 
 def _timed(title: str, command: list[str], directory: Path, variables: Mapping[str, str]) -> tuple[float, str]:
     environment = {**os.environ, **variables}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # which would have one tool compile itself anew in each run
     start = time.monotonic()
     done = subprocess.run(
         command,
