@@ -26,12 +26,14 @@ CURE = "run `make lock`"
 NARROW = "bound the differing package in the source file to a version that has wheels for each platform"
 ADDRESS = re.compile(r"\S*://\S*|^\s*(-i|-f|--index-url|--extra-index-url|--find-links)\b.*")
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
-REVISION = re.compile(r"^# mlflow-schema-revision: ([0-9a-f]{12})$", re.MULTILINE)
-READ_REVISION = """
+# Of the tracking database, and of the tables for accounts and permissions in it.
+REVISIONS = re.compile(r"^# mlflow-(?:auth-)?schema-revision: ([0-9a-f]{12})$", re.MULTILINE)
+READ_REVISIONS = """
 from importlib.util import find_spec
 from alembic.script import ScriptDirectory
 package, = find_spec("mlflow").submodule_search_locations
-print(ScriptDirectory(package + "/store/db_migrations").get_current_head())
+for migrations in ("store/db_migrations", "server/auth/db/migrations"):
+    print(ScriptDirectory(package + "/" + migrations).get_current_head())
 """
 
 
@@ -79,10 +81,10 @@ LOCKS = (
 
 def make(upgrade: bool) -> None:
     """Write every lock file. Raises SystemExit with uv's own words when something cannot be resolved."""
-    revision = schema_revision()
+    revisions = schema_revisions()
     for lock in LOCKS:
         text = resolve(lock, upgrade)
-        (ROOT / lock.path).write_text(header(lock, revision) + text)
+        (ROOT / lock.path).write_text(header(lock, revisions) + text)
         print(f"{lock.path}: {len(pins(text))} packages")
 
 
@@ -108,10 +110,10 @@ def compiled(lock: Lock, platform: str, upgrade: bool) -> str:
         return output.read_text()
 
 
-def schema_revision() -> str:
-    """Return the database revision that the MLflow of locks/mlflow.in migrates to, read from that very package."""
+def schema_revisions() -> list[str]:
+    """Return the database revisions that the MLflow of locks/mlflow.in migrates to, read from that very package."""
     options = ("--isolated", "--no-project", "--python", sys.executable, "--with-requirements", "locks/mlflow.in")
-    return run_uv("run", *options, "--", "python", "-", script=READ_REVISION).strip()
+    return run_uv("run", *options, "--", "python", "-", script=READ_REVISIONS).split()
 
 
 def run_uv(*arguments: str, script: str = "") -> str:
@@ -122,9 +124,14 @@ def run_uv(*arguments: str, script: str = "") -> str:
     return done.stdout
 
 
-def header(lock: Lock, revision: str) -> str:
+def header(lock: Lock, revisions: list[str]) -> str:
     made = f"# Made by `make lock` from {' and '.join(lock.sources)}; do not edit.\n"
-    return made + (f"# python: {lock.python}\n# mlflow-schema-revision: {revision}\n" if lock.python else "")
+    if not lock.python:
+        return made
+    tracking, auth = revisions
+    return (
+        f"{made}# python: {lock.python}\n# mlflow-schema-revision: {tracking}\n# mlflow-auth-schema-revision: {auth}\n"
+    )
 
 
 # --- checking -------------------------------------------------------------------------------------------------------
@@ -190,8 +197,8 @@ def problems(lock: Lock) -> Iterator[str]:
 
 
 def text_problems(lock: Lock, text: str) -> Iterator[str]:
-    revision = REVISION.search(text)
-    expected = header(lock, revision[1] if revision else "<12 hexadecimal digits>")
+    revisions = REVISIONS.findall(text)
+    expected = header(lock, revisions if len(revisions) == 2 else ["<12 hexadecimal digits>"] * 2)
     if not text.startswith(expected):
         yield f"{lock.path}:1: does not begin with these lines; {CURE}\n{expected.rstrip()}"
     for number, line in enumerate(text.splitlines(), 1):

@@ -187,7 +187,10 @@ def model_environment(name: str, conda_yaml: str, channels: tuple[str, ...]) -> 
     )
 
 
-def schema_revision(lock: str) -> str | None:
-    """Return the database schema revision of the MLflow in a lock file, from its header (scripts/lock.py)."""
-    match = re.search(r"^# mlflow-schema-revision: (\S+)$", lock, re.MULTILINE)
+def schema_revision(lock: str, of: str = "schema") -> str | None:
+    """Return a database schema revision of the MLflow in a lock file, from its header (scripts/lock.py).
+
+    `of`: "schema", the tracking database's, or "auth-schema", that of its tables for accounts and permissions.
+    """
+    match = re.search(rf"^# mlflow-{of}-revision: (\S+)$", lock, re.MULTILINE)
     return match[1] if match else None

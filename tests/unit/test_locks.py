@@ -74,13 +74,13 @@ def test_check_finds_a_version_that_differs_from_the_source(project: Path) -> No
 
 
 def test_check_finds_each_lock_that_is_older_than_its_source(project: Path) -> None:
-    replace(project / "locks/mlflow.in", r"(?m)^mlflow==\S+", "mlflow==0.1")
+    replace(project / "locks/mlflow.in", r"(?m)^mlflow\[auth\]==\S+", "mlflow[auth]==0.1")
 
     result = check(project)
 
     assert result.returncode == 1
     assert [re.sub(r"(?<=:)\d+|(?<=found mlflow==)[\d.]+", "…", line) for line in result.stderr.splitlines()] == [
-        f"locks/mlflow-py{python}.txt:…: found mlflow==…, expected mlflow==0.1 as in locks/mlflow.in; run `make lock`"
+        f"locks/mlflow-py{python}.txt:…: found mlflow==…, expected mlflow[auth]==0.1 as in locks/mlflow.in; run `make lock`"
         for python in ("3.10", "3.11", "3.12", "3.13")
     ]
 
@@ -131,6 +131,7 @@ def test_check_finds_a_lock_that_does_not_say_its_schema_revision(project: Path)
         "# Made by `make lock` from locks/mlflow.in; do not edit.\n"
         "# python: 3.12\n"
         "# mlflow-schema-revision: <12 hexadecimal digits>\n"
+        "# mlflow-auth-schema-revision: <12 hexadecimal digits>\n"
     )
 
 

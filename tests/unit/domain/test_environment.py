@@ -92,10 +92,11 @@ def test_conda_yaml_that_can_not_serve_is_refused(conda_yaml: str, message: str)
     assert str(refused.value) == message
 
 
-def test_schema_revision_is_read_from_the_header_of_a_lock_file() -> None:
-    lock = "# Locked by scripts/lock.py\n# mlflow-schema-revision: dc11669786a5\nmlflow==3.17.2 \\\n"
+def test_schema_revisions_are_read_from_the_header_of_a_lock_file() -> None:
+    lock = "# mlflow-schema-revision: dc11669786a5\n# mlflow-auth-schema-revision: f1a2b3c4d5e6\nmlflow==3.17.2 \\\n"
 
     assert schema_revision(lock) == "dc11669786a5"
+    assert schema_revision(lock, of="auth-schema") == "f1a2b3c4d5e6"
     assert schema_revision("mlflow==3.17.2\n") is None
 
 
