@@ -10,7 +10,7 @@ from mlflow_stack.roles.firewall import close_old_ports, deploy_firewall
 from mlflow_stack.roles.postgresql import deploy_postgresql
 from mlflow_stack.roles.preflight import preflight
 from mlflow_stack.roles.production import deploy_production
-from mlflow_stack.roles.proxy import deploy_proxy
+from mlflow_stack.roles.proxy import deploy_login, deploy_proxy
 from mlflow_stack.roles.tracking import deploy_tracking
 from mlflow_stack.roles.waiting import wait_for_database, wait_for_tracking
 
@@ -33,10 +33,16 @@ with reviewed(survey.machine_id):
 
     wait_for_database(settings=settings)
 
+    # The login names users to MLflow as soon as MLflow asks, and for as long as it does: nobody is refused in between.
+    if "proxy" in host.groups and settings.has_permissions:
+        deploy_login(settings=settings, survey=survey)
+
     if "tracking" in host.groups:
         deploy_tracking(settings=settings, survey=survey, environment_built=environment)
 
     if "proxy" in host.groups:
+        if not settings.has_permissions:
+            deploy_login(settings=settings, survey=survey)
         deploy_proxy(settings=settings, survey=survey)
 
     wait_for_tracking(settings=settings)

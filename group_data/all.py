@@ -172,6 +172,27 @@ tracking_artifacts_shared = False
 # it below /var/backups/mlflow before. False: such a run is refused and the old server goes on.
 tracking_upgrade_database = False
 
+# True asks MLflow's permissions what each user of the proxy (proxy_users) may do: by themselves what they have made, and
+# else what is granted here, or by those who may manage the thing. False: every user may do everything.
+tracking_permissions = False
+
+# Users who may do everything, and give permissions in MLflow's UI. Each is in proxy_users.
+tracking_admins = ["admin"]
+
+# Experiments, and what users may do in each: "READ", "EDIT" (runs, too), "MANAGE" (delete it, and give permissions), or
+# "DENY", which wins over what others have granted. "*" is all experiments, and all users:
+#
+#   tracking_experiment_permissions = {
+#       "fraud": {"ada": "EDIT", "bob": "READ"},
+#       "*": {"*": "READ"},
+#   }
+#
+# An experiment that is not there yet is left for a later run. What users grant each other stays as it is.
+tracking_experiment_permissions = {}
+
+# Registered models in the same way.
+tracking_model_permissions = {}
+
 # Seconds that a started server may take until it answers with a working database.
 tracking_ready_timeout_s = 180
 

@@ -1,8 +1,10 @@
-"""Who is let in: servers without a login, and what is wrong with a proxy's names, certificate, users and TLS."""
+"""Who is let in: servers without a login, what is wrong with a proxy's names, certificate, users and TLS, and rules
+about users who are not there."""
 
 from __future__ import annotations
 
 import datetime
+import difflib
 import errno
 import socket
 from collections.abc import Iterable, Iterator
@@ -13,6 +15,7 @@ from pyinfra.api.exceptions import DeployError
 from mlflow_stack import secret_store
 from mlflow_stack.domain.certificates import authority_faults, faults
 from mlflow_stack.domain.listening import is_address, is_local
+from mlflow_stack.domain.permissions import RESERVED
 from mlflow_stack.domain.tracking_server import MODELS_USER
 from mlflow_stack.settings import Settings
 
@@ -20,6 +23,8 @@ from mlflow_stack.settings import Settings
 def problems(settings: Settings) -> Iterator[str]:
     """Yield, a sentence each, what is open to others without a login, and what keeps a proxy from being set up."""
     yield from _open_servers(settings)
+    if settings.has_permissions:
+        yield from _permission_problems(settings)
     if "production" in settings.groups and settings.production.tracking_ca_file:
         yield from authority_problems("production_tracking_ca_file", settings.production.tracking_ca_file)
     if "tracking" in settings.groups and settings.tracking.database_ca_file:
@@ -39,6 +44,29 @@ def _open_servers(settings: Settings) -> Iterator[str]:
                 f"group proxy and leave {role}_bind empty, or set {role}_open_to_everybody = True if everybody there "
                 "may do everything"
             )
+
+
+def _permission_problems(settings: Settings) -> Iterator[str]:
+    if not settings.has_proxy:
+        yield (
+            "tracking_permissions needs to know who somebody is, and it is the proxy that asks; put the host into the "
+            "group proxy, or set tracking_permissions = False"
+        )
+        return
+    tracking, users = settings.tracking, settings.proxy.users
+    for name in RESERVED:
+        if name in users and name != MODELS_USER:
+            yield f"proxy_users: {name!r} is an account of MLflow Stack's own in MLflow; take another name"
+    named = {"tracking_admins": tracking.admins}
+    for setting in ("experiment_permissions", "model_permissions"):
+        rules = getattr(tracking, setting)
+        named |= {f"tracking_{setting}[{resource!r}]": list(rules[resource]) for resource in rules}
+    for setting, names in named.items():
+        for name in names:
+            if name not in users and name != "*":
+                near = difflib.get_close_matches(name, users, n=1)
+                advice = f"did you mean {near[0]!r}?" if near else "add a password there, or leave the name out here"
+                yield f"{setting}: {name!r} is not in proxy_users; {advice}"
 
 
 def _proxy_problems(settings: Settings) -> Iterator[str]:

@@ -107,6 +107,19 @@ class PostgresqlSettings(RoleSettings):
     password: Annotated[str, AfterValidator(secret_reference)]
 
 
+USER_NAME, WHAT_A_USER_IS = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", "a name of letters, digits and . _ @ -"
+UserName = Annotated[str, matches(USER_NAME, WHAT_A_USER_IS)]
+Users = dict[UserName, Annotated[str, AfterValidator(secret_reference)]]
+# By the name of an experiment or a model, "*" for all: the permission of each user, "*" for all.
+Rules = dict[
+    Annotated[str, Field(min_length=1, max_length=255)],
+    dict[
+        Annotated[str, matches(rf"{USER_NAME}|\*", f'{WHAT_A_USER_IS}, or "*"')],
+        Literal["READ", "EDIT", "MANAGE", "DENY"],
+    ],
+]
+
+
 class TrackingSettings(RoleSettings):
     bind: BindAddress
     open_to_everybody: bool
@@ -121,7 +134,21 @@ class TrackingSettings(RoleSettings):
     artifacts_destination: Annotated[AbsolutePath, AfterValidator(artifacts_directory)]
     artifacts_shared: bool
     upgrade_database: bool
+    permissions: bool
+    admins: list[UserName]
+    experiment_permissions: Rules
+    model_permissions: Rules
     ready_timeout_s: Annotated[int, Field(ge=10, le=3600)]
+
+    @model_validator(mode="after")
+    def _rules_are_in_force(self) -> TrackingSettings:
+        for name in ("experiment_permissions", "model_permissions"):
+            if getattr(self, name) and not self.permissions:
+                raise ValueError(
+                    f"tracking_{name} says who may do what, and tracking_permissions is False, so that everybody may "
+                    f"do everything; set tracking_permissions = True, or leave tracking_{name} empty"
+                )
+        return self
 
     @model_validator(mode="after")
     def _authority_is_used(self) -> TrackingSettings:
@@ -148,11 +175,6 @@ class TrackingSettings(RoleSettings):
                 "'127.0.0.1'"
             )
         return self
-
-
-USER_NAME, WHAT_A_USER_IS = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", "a name of letters, digits and . _ @ -"
-UserName = Annotated[str, matches(USER_NAME, WHAT_A_USER_IS)]
-Users = dict[UserName, Annotated[str, AfterValidator(secret_reference)]]
 
 
 class ProxySettings(RoleSettings):

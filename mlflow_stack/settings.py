@@ -185,7 +185,7 @@ class Settings(BaseModel):
         if self.production.tracking_uri:
             uri, user = self.production.tracking_uri.rstrip("/"), self.production.tracking_user
         elif "tracking" in self.groups:
-            uri, user = self.own_tracking_uri, ""
+            uri, user = self.own_tracking_uri, MODELS_USER if self.tracking.permissions else ""
         elif self.tracking_proxy_url:
             uri, user = self.tracking_proxy_url, MODELS_USER
         else:
@@ -194,6 +194,11 @@ class Settings(BaseModel):
         own_ca = self.production.tracking_ca_file if self.production.tracking_uri else self.tracking_certificates
         ca_file = (CA_FILE if own_ca else SYSTEM_CA_FILE) if uri.startswith("https:") else ""
         return TrackingServer(uri, user, ca_file)
+
+    @property
+    def has_permissions(self) -> bool:
+        """True where the tracking server of this host asks who somebody is, and what they may do."""
+        return "tracking" in self.groups and self.tracking.permissions
 
     @property
     def models_are_elsewhere(self) -> bool:

@@ -19,6 +19,7 @@ TAKEN = {"postgresql": ("port", "database", "role", "password"), "tracking": ("p
 ALIKE = (
     *("port", "public_name", "database_uri", "database_password", "database_ca_file"),
     *("artifacts_destination", "artifacts_shared", "upgrade_database"),
+    *("permissions", "admins", "experiment_permissions", "model_permissions"),
 )
 
 # A problem: its sentence, and the hosts that it is found on (none when the sentence names them).

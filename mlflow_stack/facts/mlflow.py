@@ -1,4 +1,4 @@
-"""Facts about the tracking database's schema and about models, read with the Python that is on the host."""
+"""Facts about the tracking database's schema, permissions and models, read with the Python that is on the host."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.facts import FactBase
 
 from mlflow_stack.domain import layout
+from mlflow_stack.domain.permissions import KEY_FILE
 from mlflow_stack.domain.tracking import as_tracking_user, libpq_uri
 from mlflow_stack.domain.tracking_server import TrackingServer
 
@@ -44,6 +45,40 @@ class Schema(FactBase[SchemaState]):
     def process(self, output: list[str]) -> SchemaState:
         answer = json.loads(output[-1])
         return SchemaState(answer.get("revision"), answer.get("error", ""), answer.get("known", True))
+
+
+@dataclass(frozen=True)
+class PermissionsState:
+    """`revision` of MLflow's tables for accounts and permissions, None when they are not there; `known` as above.
+    `differences` from what is wanted, and what is `waiting` for something that is not there yet, in sentences; `error`:
+    why they can't be read, "" when they can."""
+
+    revision: str | None = None
+    error: str = "their state can't be read"
+    known: bool = True
+    differences: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+
+
+class Permissions(FactBase[PermissionsState]):
+    """What differs from the wanted accounts and permissions (on_host/permissions.py), by the key that the host has."""
+
+    default = PermissionsState
+
+    def command(self, python: str, uri: str, passfile: str, wanted: str) -> StringCommand:
+        program = f"{quote(python)} -I {layout.LIBEXEC_DIR}/permissions.py differences {quote(uri)} {quote(wanted)}"
+        asked = f"{as_tracking_user(program, passfile)} < {KEY_FILE}"
+        return StringCommand(f"if [ -x {quote(python)} ] && [ -f {KEY_FILE} ]; then {asked}; fi 2>/dev/null || true")
+
+    def process(self, output: list[str]) -> PermissionsState:
+        answer = json.loads(output[-1])
+        return PermissionsState(
+            answer.get("revision"),
+            answer.get("error", ""),
+            answer.get("known", True),
+            tuple(answer.get("differences", ())),
+            tuple(answer.get("waiting", ())),
+        )
 
 
 class Models(FactBase[dict[str, Any]]):

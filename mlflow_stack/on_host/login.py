@@ -1,9 +1,12 @@
-"""login USERS: say whether a request may pass, for the proxy (nginx, auth_request).
+"""login USERS [KEY]: say whether a request may pass, for the proxy (nginx, auth_request).
 
 USERS is a file with a line "AREA USER SALT HASH" for each user of each area (domain/login.py; scrypt). A question is
 an HTTP request for /AREA on the Unix socket that systemd gives, with the headers Authorization (Basic) and X-Address,
 whose request it is. The answers: 204, X-User says who it is; 401, no login or a wrong one; 403 with Retry-After, too
 many wrong ones from there.
+
+With KEY, a file (accounts.py), MLflow asks for a login of its own: X-Mlflow-Login is what it wants to see of a user of
+the tracking server, and of the proxy's health check, which asks for the area "health" and needs no login here.
 
 A hash takes 40 ms on purpose. A login that was right is remembered, in memory and under a key of this process, so only
 the first request of a client pays for it; and who has used up the wrong ones is refused before any is computed. A login
@@ -23,7 +26,12 @@ import threading
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I leaves it out
+
+from accounts import HEALTH_USER, login_of, read_key  # type: ignore[import-not-found]  # its neighbour on the host
+
 FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START
+TRACKING_AREA, HEALTH_AREA = "tracking", "health"
 # Wrong logins from one address: so many at once, and then one each so many seconds.
 WRONG_AT_ONCE = 10
 WRONG_EVERY_S = 6.0
@@ -78,10 +86,10 @@ class Patience:
 
 
 class Gate:
-    """Decides, by the users of a file."""
+    """Decides, by the users of a file; `mlflow_key` is there when MLflow asks for a login of its own."""
 
-    def __init__(self, users: Users) -> None:
-        self.users = users
+    def __init__(self, users: Users, mlflow_key: bytes | None = None) -> None:
+        self.users, self.mlflow_key = users, mlflow_key
         self.right: dict[bytes, None] = {}
         self.patience = Patience()
         self.key = os.urandom(32)
@@ -89,13 +97,15 @@ class Gate:
 
     def answer(self, area: str, address: str, header: str) -> tuple[int, dict[str, str]]:
         """Return status and headers."""
+        if area == HEALTH_AREA:
+            return 204, self._mlflow_login(HEALTH_USER)
         given = credentials(header)
         if given is None:
             return 401, {"WWW-Authenticate": 'Basic realm="MLflow", charset="UTF-8"'}
         user, password = given
         remembered = hmac.digest(self.key, f"{area}\n{user}\n{password}".encode(), "sha256")
         if remembered in self.right:
-            return 204, {"X-User": user}
+            return self._passes(area, user)
         with self.one_at_a_time:
             return self._compare(area, user, password, neighbourhood(address), remembered)
 
@@ -111,10 +121,16 @@ class Gate:
             if len(self.right) >= REMEMBERED:
                 del self.right[next(iter(self.right))]
             self.right[remembered] = None
-            return 204, {"X-User": user}
+            return self._passes(area, user)
         self.patience.wrong(client)
         print(f"wrong login for {user!r} of {area} from {client}", file=sys.stderr, flush=True)
         return 401, {"WWW-Authenticate": 'Basic realm="MLflow", charset="UTF-8"'}
+
+    def _passes(self, area: str, user: str) -> tuple[int, dict[str, str]]:
+        return 204, {"X-User": user, **(self._mlflow_login(user) if area == TRACKING_AREA else {})}
+
+    def _mlflow_login(self, user: str) -> dict[str, str]:
+        return {"X-Mlflow-Login": login_of(self.mlflow_key, user)} if self.mlflow_key else {}
 
 
 class Question(http.server.BaseHTTPRequestHandler):
@@ -141,10 +157,11 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
 
 def main() -> int:
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         print(__doc__, file=sys.stderr)
         return 2
-    gate = Gate(read_users(Path(sys.argv[1])))
+    users, *key = map(Path, sys.argv[1:])
+    gate = Gate(read_users(users), read_key(key[0]) if key else None)
     Server(socket.socket(fileno=FIRST_DESCRIPTOR), gate).serve_forever()
     return 0
 

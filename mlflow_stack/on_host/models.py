@@ -4,7 +4,8 @@ SERVER is the tracking server: http://HOST:PORT, https://HOST:PORT or unix:/PATH
 password in the file --password-file, and --ca-file holds the authorities that a certificate has to be from. JSON is
 {"NAME": {"kind": …, "name": …, "reference": …}} (mlflow_stack/domain/model_uri.py). The answer has for each
 name: "resolved" ({"uri", "id", "conda_yaml"}) or "error" with "missing" (true: the registry says that it does not
-exist; false: the registry can't be asked), and "current", the release that the symbolic link points to, if it is whole.
+exist, or that we may not see it; false: the registry can't be asked), and "current", the release that the symbolic link
+points to, if it is whole.
 
 A registry alias is resolved here, when deploying, and never when a server starts. A plan of a fresh host runs it with
 the distribution's Python: 3.9 and newer.
@@ -29,10 +30,22 @@ from typing import Any
 
 CALL_TIMEOUT_S = 20
 MARKER = ".mlflow-stack.json"  # as in mlflow_stack/domain/layout.py
+NO_PERMISSION = "Permission denied"  # as mlflow/server/auth says it
 
 
 class Missing(Exception):
-    """The registry answered that something does not exist."""
+    """The registry answered that something does not exist, or, with `hidden`, that it is not for us, if it does.
+
+    MLflow's permissions answer so about much that does not exist: nobody has a permission for it.
+    """
+
+    def __init__(self, message: str, hidden: bool = False) -> None:
+        super().__init__(message)
+        self.hidden = hidden
+
+    def named(self, message: str) -> Missing:
+        """Return it with a message that says what is missing."""
+        return Missing(f"{message}, or no permission to see it" if self.hidden else message, self.hidden)
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -86,6 +99,8 @@ class Server:
             body = error.read(2000).decode(errors="replace")
             if error.code == 404 or "RESOURCE_DOES_NOT_EXIST" in body or "INVALID_PARAMETER_VALUE" in body:
                 raise Missing(body) from None
+            if error.code == 403 and body.strip() == NO_PERMISSION:
+                raise Missing(body, hidden=True) from None
             raise OSError(f"HTTP {error.code}: {body[:200]}") from None
         except http.client.HTTPException as error:
             raise OSError(f"the answer broke off: {error}") from None
@@ -102,7 +117,9 @@ class Server:
         """Return the text of a model's conda.yaml, or None when it has none."""
         try:
             return self.get(path, **query).decode()
-        except Missing:
+        except Missing as error:
+            if error.hidden:
+                raise OSError(f"HTTP 403: {error}") from None
             return None
         except OSError as error:
             if str(error).startswith("HTTP 500: "):  # what the server answers for an artifact that does not exist
@@ -113,8 +130,8 @@ class Server:
 def resolve_version(server: Server, name: str, version: str) -> dict[str, str | None]:
     try:
         answer = server.get_json("/api/2.0/mlflow/model-versions/get", name=name, version=version)
-    except Missing:
-        raise Missing(f"model {name!r} has no version {version}") from None
+    except Missing as error:
+        raise error.named(f"model {name!r} has no version {version}") from None
     # A registered model that is deleted and made anew counts its versions from 1 again.
     origin = "{source} {creation_timestamp}".format(**answer["model_version"])
     text = server.get_environment("/model-versions/get-artifact", name=name, version=version, path="conda.yaml")
@@ -128,20 +145,20 @@ def resolve_version(server: Server, name: str, version: str) -> dict[str, str | 
 def resolve_alias(server: Server, name: str, alias: str) -> dict[str, str | None]:
     try:
         server.get("/api/2.0/mlflow/registered-models/get", name=name)
-    except Missing:
-        raise Missing(f"no model {name!r} is registered") from None
+    except Missing as error:
+        raise error.named(f"no model {name!r} is registered") from None
     try:
         answer = server.get_json("/api/2.0/mlflow/registered-models/alias", name=name, alias=alias)
-    except Missing:
-        raise Missing(f"model {name!r} has no alias {alias!r}") from None
+    except Missing as error:
+        raise error.named(f"model {name!r} has no alias {alias!r}") from None
     return resolve_version(server, name, answer["model_version"]["version"])
 
 
 def resolve_logged(server: Server, _name: str, model_id: str) -> dict[str, str | None]:
     try:
         server.get(f"/api/2.0/mlflow/logged-models/{model_id}")
-    except Missing:
-        raise Missing(f"no logged model {model_id!r}") from None
+    except Missing as error:
+        raise error.named(f"no logged model {model_id!r}") from None
     path = f"/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files"
     text = server.get_environment(path, artifact_file_path="conda.yaml")
     return {"uri": f"models:/{model_id}", "id": model_id, "conda_yaml": text}
@@ -151,8 +168,8 @@ def resolve_run(server: Server, name: str, run_id: str) -> dict[str, str | None]
     """Return the logged model `name` of a run (MLflow 3 keeps a run's models as outputs of the run)."""
     try:
         run = server.get_json("/api/2.0/mlflow/runs/get", run_id=run_id)["run"]
-    except Missing:
-        raise Missing(f"no run {run_id!r}") from None
+    except Missing as error:
+        raise error.named(f"no run {run_id!r}") from None
     for output in run.get("outputs", {}).get("model_outputs", []):
         model_id = output["model_id"]
         model = server.get_json(f"/api/2.0/mlflow/logged-models/{model_id}")["model"]

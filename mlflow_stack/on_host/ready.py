@@ -1,5 +1,5 @@
-"""ready tracking SERVER [--artifacts] | model SERVER EXAMPLE | login SERVER | proxy HOST:PORT NAME [PATH…] [--tracking]
-[--certificate FILE]: exit 0 when the service really works.
+"""ready tracking SERVER [--artifacts] [--key FILE] | model SERVER EXAMPLE | login SERVER | proxy HOST:PORT NAME [PATH…]
+[--tracking] [--certificate FILE]: exit 0 when the service really works.
 
 SERVER is http://HOST:PORT, https://HOST:PORT or unix:/PATH of its socket.
 
@@ -9,11 +9,15 @@ down.) `model`: /ping answers and the model predicts for the input example that 
 `login`: it refuses who has none. `proxy`: by NAME, each PATH is refused without a login, with --tracking its /health
 answers, and with --certificate it shows the one in FILE (PEM), which may have been replaced since it started.
 
+--key is for a tracking server that asks for a login: the file that it follows from (accounts.py). Then it is also
+seen that the server refuses who has none, and the one that MLflow was once shipped with.
+
 With READY_WAIT_S in the environment it tries again for so many seconds; with READY_READ_ONLY nothing is written, so
 --artifacts is left out. The reason of the last failure is printed on standard error.
 """
 
 import argparse
+import base64
 import http.client
 import json
 import os
@@ -26,8 +30,14 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I leaves it out
+
+from accounts import OWN_USER, login_of, read_key  # type: ignore[import-not-found]  # its neighbour on the host
+
 CALL_TIMEOUT_S = 20
 PAUSE_S = 0.25
+SEARCH, ANYTHING = "/api/2.0/mlflow/experiments/search", b'{"max_results": 1}'
+SHIPPED_LOGIN = f"Basic {base64.b64encode(b'admin:password1234').decode()}"  # GHSA-gq3w-7jj3-x7gr
 
 
 class NotReady(Exception):
@@ -79,11 +89,16 @@ def connection(server: str) -> http.client.HTTPConnection:
 
 
 def call(
-    method: str, server: str, path: str, data: bytes | None = None, content_type: str = "application/json"
+    method: str,
+    server: str,
+    path: str,
+    data: bytes | None = None,
+    content_type: str = "application/json",
+    login: str = "",
 ) -> bytes:
     """Return the body of a 2xx answer; raise NotReady for anything else, a server that is silent included."""
     what = f"{method} {server}{path}"
-    status, body = ask(what, connection(server), method, path, data, content_type)
+    status, body = ask(what, connection(server), method, path, data, content_type, login)
     if not 200 <= status < 300:
         raise NotReady(f"{what}: HTTP {status}: {text(body)}")
     return body
@@ -96,10 +111,12 @@ def ask(
     path: str,
     data: bytes | None = None,
     content_type: str = "application/json",
+    login: str = "",
 ) -> tuple[int, bytes]:
     """Return status and body of any answer; raise NotReady, about `what`, when there is none."""
+    headers = {"Content-Type": content_type, **({"Authorization": login} if login else {})}
     try:
-        to_server.request(method, path, data, {"Content-Type": content_type})
+        to_server.request(method, path, data, headers)
         answer = to_server.getresponse()
         return answer.status, answer.read()
     except (OSError, http.client.HTTPException) as error:  # HTTPException: the server died in the middle of its answer
@@ -113,19 +130,37 @@ def text(body: bytes) -> str:
     return body[:300].decode(errors="replace").strip()
 
 
-def check_tracking(server: str, artifacts: bool) -> None:
+def check_tracking(server: str, artifacts: bool, key: Path | None = None) -> None:
+    login = own_login(key) if key else ""
     call("GET", server, "/health")
-    call("POST", server, "/api/2.0/mlflow/experiments/search", b'{"max_results": 1}')
+    call("POST", server, SEARCH, ANYTHING, login=login)
+    if login:
+        check_refusals(server)
     if artifacts:
         # Hosts that share a store may probe it at the same moment.
-        check_artifacts(server, f"/api/2.0/mlflow-artifacts/artifacts/.mlflow-stack-probe-{uuid.uuid4().hex}")
+        path = f"/api/2.0/mlflow-artifacts/artifacts/.mlflow-stack-probe-{uuid.uuid4().hex}"
+        check_artifacts(server, path, login)
 
 
-def check_artifacts(server: str, path: str) -> None:
+def own_login(key: Path) -> str:
+    try:
+        return str(login_of(read_key(key), OWN_USER))
+    except OSError as error:
+        raise NotReady(f"{key}: {error.strerror}") from None
+
+
+def check_refusals(server: str) -> None:
+    for login, whose in (("", "without a login"), (SHIPPED_LOGIN, "to the login that MLflow was shipped with")):
+        status, body = ask(f"POST {server}{SEARCH}", connection(server), "POST", SEARCH, ANYTHING, login=login)
+        if status != 401:
+            raise NotReady(f"POST {server}{SEARCH}: HTTP {status} {whose}, expected 401: {text(body)}")
+
+
+def check_artifacts(server: str, path: str, login: str = "") -> None:
     content = os.urandom(1024)
-    call("PUT", server, path, content, "application/octet-stream")
-    returned = call("GET", server, path)
-    call("DELETE", server, path)
+    call("PUT", server, path, content, "application/octet-stream", login)
+    returned = call("GET", server, path, login=login)
+    call("DELETE", server, path, login=login)
     if returned != content:
         raise NotReady(f"GET {server}{path}: an artifact of 1024 bytes came back as {len(returned)} other bytes")
 
@@ -179,6 +214,7 @@ def main() -> int:
     tracking = kinds.add_parser("tracking")
     tracking.add_argument("server")
     tracking.add_argument("--artifacts", action="store_true")
+    tracking.add_argument("--key", type=Path)
     model = kinds.add_parser("model")
     model.add_argument("server")
     model.add_argument("example", type=Path)
@@ -197,7 +233,7 @@ def main() -> int:
 
     def check() -> None:
         if options.kind == "tracking":
-            check_tracking(server, options.artifacts and "READY_READ_ONLY" not in os.environ)
+            check_tracking(server, options.artifacts and "READY_READ_ONLY" not in os.environ, options.key)
         elif options.kind == "model":
             check_model(server, options.example)
         elif options.kind == "login":

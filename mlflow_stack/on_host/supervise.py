@@ -1,6 +1,6 @@
 """supervise CHECK… -- COMMAND…: run a server so that systemd knows how it really is.
 
-CHECK is what ready.py takes: `tracking SERVER` or `model SERVER EXAMPLE`. The unit is started when that passes
+CHECK is what ready.py takes: `tracking SERVER [--key FILE]` or `model SERVER EXAMPLE`. The unit is started when that passes
 (Type=notify), and restarted when the server no longer answers (WatchdogSec=). It fails when the server ends unasked,
 whatever status that gives: `mlflow server` 3.17.2 exits 0 when its server process dies. When the unit is to stop, all
 processes of the server are told, and those that are still answering a request are waited for.
@@ -8,6 +8,8 @@ processes of the server are told, and those that are still answering a request a
 The listening socket belongs to the .socket unit, and the server gets it as its standard input, the one descriptor that
 MLflow leaves open in what it starts. It stays while the server is restarted, so that connections wait and none is
 refused. See sd_listen_fds(3), sd_notify(3).
+
+With --key the secret that MLflow signs its forms with follows from it too; MLflow takes it from its environment alone.
 """
 
 import os
@@ -23,7 +25,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I leaves it out
 
-from ready import (  # type: ignore[import-not-found]  # its neighbour on the host
+from accounts import FLASK_KEY, password_of, read_key  # type: ignore[import-not-found]  # its neighbours on the host
+from ready import (  # type: ignore[import-not-found]
     PAUSE_S,
     NotReady,
     call,
@@ -51,8 +54,19 @@ def checks(arguments: list[str]) -> tuple[Callable[[], None], Callable[[], objec
     """
     kind, server, *rest = arguments
     if kind == "tracking":
-        return lambda: check_tracking(server, artifacts=False), lambda: call("GET", server, "/health")
+        key = key_file(arguments)
+        return lambda: check_tracking(server, artifacts=False, key=key), lambda: call("GET", server, "/health")
     return lambda: check_model(server, Path(rest[0])), lambda: call("GET", server, "/ping")
+
+
+def key_file(arguments: list[str]) -> Path | None:
+    return Path(arguments[arguments.index("--key") + 1]) if "--key" in arguments else None
+
+
+def environment(key: Path | None) -> dict[str, str]:
+    """Return what the server is started with."""
+    secret = {"MLFLOW_FLASK_SERVER_SECRET_KEY": password_of(read_key(key), FLASK_KEY)} if key else {}
+    return {**os.environ, **secret}
 
 
 def watch(ready: Callable[[], None], alive: Callable[[], object], watchdog_s: float) -> None:
@@ -92,12 +106,14 @@ def main() -> int:
         print(__doc__, file=sys.stderr)
         return USAGE_ERROR
     split = sys.argv.index("--")
-    ready, alive = checks(sys.argv[1:split])
+    arguments = sys.argv[1:split]
+    ready, alive = checks(arguments)
     has_socket = os.environ.pop("LISTEN_PID", "") == str(os.getpid()) and os.environ.pop("LISTEN_FDS", "") == "1"
     server = subprocess.Popen(
         sys.argv[split + 1 :],
         stdin=FIRST_DESCRIPTOR if has_socket else subprocess.DEVNULL,
         start_new_session=True,
+        env=environment(key_file(arguments)),
     )
     stopping = threading.Event()
 

@@ -99,15 +99,16 @@ def _download(model: str, uri: str, server: TrackingServer, client_environment: 
     as_user = f"timeout -k 30 3600 runuser -u {layout.PRODUCTION_USER} -- env {variables}"
     program, python = f"{client_environment}/bin/mlflow", f"{client_environment}/bin/python -I {layout.LIBEXEC_DIR}"
     download = f"artifacts download --artifact-uri {quote(uri)} --dst-path {staging}/model > /dev/null"
+    client = f"{as_user} {program} {download}"
+    if server.user:
+        login = f"{python}/with_login.py {quote(server.user)}"
+        client = f"{as_user} {login} {program} {download} < {PASSWORD_FILE}"
     if server.uri.startswith("unix:"):
         alone = "systemd-run --quiet --wait --pipe --collect --same-dir -p PrivateNetwork=yes"
         socket = quote(server.uri.removeprefix("unix:"))
-        client = f"{alone} {python}/over_socket.py {socket} {as_user} {program} {download}"
-    elif server.user:
-        login = f"{python}/with_login.py {quote(server.user)}"
-        client = f"env {server.variables} {as_user} {login} {program} {download} < {PASSWORD_FILE}"
+        client = f"{alone} {python}/over_socket.py {socket} {client}"
     else:
-        client = f"env {server.variables} {as_user} {program} {download}"
+        client = f"env {server.variables} {client}"
     yield StringCommand(f"cd {staging} && {client} && test -f {staging}/model/MLmodel")
 
 

@@ -51,8 +51,8 @@ PROXY_DIRECTORIES = (
 DATABASE_DIRECTORIES = (Directory(layout.DATABASE_TLS_DIR, "700", "postgres", "postgres"),)
 
 PROGRAMS = (
-    *("check_environment.py", "fetch.sh", "over_socket.py", "ready.py", "schema.py", "supervise.py"),
-    "with_login.py",
+    *("accounts.py", "check_environment.py", "fetch.sh", "over_socket.py", "permissions.py", "ready.py", "schema.py"),
+    *("supervise.py", "with_login.py"),
 )
 
 

@@ -10,9 +10,10 @@ from pyinfra.context import host
 from mlflow_stack import secret_store
 from mlflow_stack.domain import layout
 from mlflow_stack.domain.files import ManagedFile
+from mlflow_stack.domain.permissions import KEY, password_of
 from mlflow_stack.domain.survey import HostSurvey
 from mlflow_stack.domain.tracking import environment_file
-from mlflow_stack.domain.tracking_server import CA_FILE, MODELS_PASSWORD, PASSWORD_FILE
+from mlflow_stack.domain.tracking_server import CA_FILE, MODELS_PASSWORD, MODELS_USER, PASSWORD_FILE
 from mlflow_stack.operations import certificates, files, models, service
 from mlflow_stack.role_settings import ModelSettings
 from mlflow_stack.roles import passwords
@@ -64,10 +65,12 @@ def _login(settings: Settings) -> list[ManagedFile]:
 
 
 def _password(settings: Settings) -> str:
+    stack = settings.inventory.stack
     if settings.production.tracking_uri:
         return secret_store.resolve(settings.production.tracking_password, "production_tracking_password")
-    holders = settings.stack_hosts["tracking"]
-    return passwords.set_by(holders, *MODELS_PASSWORD, stack=settings.inventory.stack)
+    if settings.has_permissions:  # past the proxy, to MLflow itself
+        return password_of(passwords.shared_by(settings.stack_hosts["tracking"], *KEY, stack=stack), MODELS_USER)
+    return passwords.set_by(settings.stack_hosts["tracking"], *MODELS_PASSWORD, stack=stack)
 
 
 def _deploy_model(settings: Settings, model: str, configuration: list[ManagedFile]) -> None:

@@ -10,11 +10,13 @@ from mlflow_stack import secret_store
 from mlflow_stack.domain import layout, listening
 from mlflow_stack.domain.files import ManagedFile
 from mlflow_stack.domain.login import TRACKING_AREA, Login, model_area
+from mlflow_stack.domain.permissions import KEY_FILE
 from mlflow_stack.domain.survey import HostSurvey
 from mlflow_stack.domain.tracking_server import MODELS_PASSWORD, MODELS_USER
 from mlflow_stack.operations import certificates, files, proxy, service
 from mlflow_stack.roles.base import program
 from mlflow_stack.roles.conda import mlflow_environment
+from mlflow_stack.roles.tracking import permissions_key
 from mlflow_stack.settings import Settings
 from mlflow_stack.templates import render
 
@@ -30,22 +32,29 @@ _CHECK = (
 
 
 @deploy("Proxy")
-def deploy_proxy(settings: Settings, survey: HostSurvey) -> None:
-    """Ensure that what is on this host is reached with TLS and a login, and that both really are in force."""
-    login_units, units = _login_units(settings, survey), _units(settings, survey)
+def deploy_login(settings: Settings, survey: HostSurvey) -> None:
+    """Ensure that users of the proxy are known, and to MLflow too where it asks who they are."""
+    units, key = _login_units(settings, survey), permissions_key(settings)
     files.managed(name="Install the programs of the proxy", files=[*map(program, PROGRAMS)])
     proxy.logins(name="Write the logins", path=LOGINS, passwords=_passwords(settings))
-    _certificate(settings, survey)
-    files.managed(name="Write the units and configuration of mlflow-proxy", files=[*login_units, *units])
+    files.managed(name="Write the unit of mlflow-proxy-login", files=[*key, *units])
     service.ready(
         name="Run mlflow-proxy-login and see it refuse",
         unit=f"{LOGIN}.service",
         socket=f"{LOGIN}.socket",
-        files=login_units,
-        watched=[LOGINS, f"{layout.LIBEXEC_DIR}/login.py"],
+        files=[*key, *units],
+        watched=[LOGINS, *(f"{layout.LIBEXEC_DIR}/{name}" for name in ("login.py", "accounts.py"))],
         check=f"{_ready(settings)} login unix:{layout.LOGIN_SOCKET}",
         timeout_s=30,
     )
+
+
+@deploy("Proxy")
+def deploy_proxy(settings: Settings, survey: HostSurvey) -> None:
+    """Ensure that what is on this host is reached with TLS and a login, and that both really are in force."""
+    units = _units(settings, survey)
+    _certificate(settings, survey)
+    files.managed(name="Write the units and configuration of mlflow-proxy", files=units)
     service.ready(
         name="Run mlflow-proxy and see it work",
         unit=f"{UNIT}.service",
@@ -111,7 +120,8 @@ def _pem(settings: Settings) -> str:
 
 def _login_units(settings: Settings, survey: HostSurvey) -> list[ManagedFile]:
     socket, unit = f"{layout.UNIT_DIR}/{LOGIN}.socket", f"{layout.UNIT_DIR}/{LOGIN}.service"
-    text = render(unit, environment=mlflow_environment(settings).path, logins=LOGINS)
+    key_file = KEY_FILE if settings.has_permissions else ""
+    text = render(unit, environment=mlflow_environment(settings).path, logins=LOGINS, key_file=key_file)
     return [
         ManagedFile(socket, render(socket, stream=layout.LOGIN_SOCKET)),
         ManagedFile(unit, text, check=survey.platform.verify_unit),

@@ -10,9 +10,11 @@ from pyinfra.api.operation import OperationMeta
 from mlflow_stack.domain import layout
 from mlflow_stack.domain.environment import EnvironmentSpec, schema_revision
 from mlflow_stack.domain.files import ManagedFile
+from mlflow_stack.domain.permissions import CONFIGURATION, KEY, KEY_FILE, key_file, wanted
+from mlflow_stack.domain.permissions import configuration as permissions_configuration
 from mlflow_stack.domain.survey import HostSurvey
 from mlflow_stack.domain.tracking import PASSFILE, allowed_hosts, environment_file, pgpass
-from mlflow_stack.operations import artifacts, certificates, files, mlflow, service
+from mlflow_stack.operations import artifacts, certificates, files, mlflow, permissions, service
 from mlflow_stack.roles import passwords
 from mlflow_stack.roles.conda import mlflow_environment
 from mlflow_stack.settings import Settings
@@ -49,16 +51,33 @@ def deploy_tracking(settings: Settings, survey: HostSurvey, environment_built: O
         passfile=PASSFILE if credentials else "",
         servers=settings.stack_hosts["tracking"],
     )
-    files.managed(name="Write the unit and configuration of mlflow-tracking", files=configuration)
+    key = permissions_key(settings)
+    if settings.has_permissions:
+        permissions.accounts(
+            name="Give users their accounts and permissions",
+            environment=environment.path,
+            uri=settings.database_uri,
+            target=schema_revision(environment.requirements, of="auth-schema") or "",
+            wanted=_wanted(settings),
+            key_file=key[0],
+            allow_upgrade=tracking.upgrade_database,
+            passfile=PASSFILE if credentials else "",
+        )
+    files.managed(
+        name="Write the unit and configuration of mlflow-tracking",
+        files=configuration,
+        absent=[] if settings.has_permissions else [KEY_FILE, CONFIGURATION],
+    )
     ready = f"{environment.path}/bin/python -I {layout.LIBEXEC_DIR}/ready.py tracking"
+    login = f" --key {KEY_FILE}" if settings.has_permissions else ""
     service.ready(
         name="Run mlflow-tracking and see it work",
         unit=UNIT,
         socket=SOCKET,
-        files=[*configuration, *credentials],
+        files=[*configuration, *credentials, *key],
         # For a run that was interrupted: the marker is newer than the process when the environment was built again.
         watched=[f"{environment.path}/{layout.MARKER}", layout.SUPERVISOR],
-        check=f"{ready} {settings.own_tracking_uri} --artifacts",
+        check=f"{ready} {settings.own_tracking_uri} --artifacts{login}",
         timeout_s=tracking.ready_timeout_s,
         after=[environment_built, schema],
     )
@@ -69,6 +88,7 @@ def _configuration(settings: Settings, survey: HostSurvey, environment: Environm
     text = render(unit, settings=settings, environment=environment.path)
     return [
         ManagedFile(ENVIRONMENT_FILE, environment_file(variables(settings)), mode="640", group=layout.TRACKING_USER),
+        *_permissions_configuration(settings),
         # Before the unit, which can't be verified without it.
         ManagedFile(
             socket, render(socket, stream=settings.tracking_stream, group=settings.socket_group(layout.TRACKING_USER))
@@ -95,7 +115,27 @@ def variables(settings: Settings) -> dict[str, str]:
         # A model version may come from this server only, never from a path of the host (CVE-2025-11201).
         "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX": "^(mlflow-artifacts|models|runs):/.*$",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        **({"MLFLOW_AUTH_CONFIG_PATH": CONFIGURATION} if settings.has_permissions else {}),
     }
+
+
+def permissions_key(settings: Settings) -> list[ManagedFile]:
+    """Return the file with what MLflow's accounts are known by; none where MLflow asks nobody."""
+    if not settings.has_permissions:
+        return []
+    return [key_file(passwords.shared_by(settings.stack_hosts["tracking"], *KEY, stack=settings.inventory.stack))]
+
+
+def _permissions_configuration(settings: Settings) -> list[ManagedFile]:
+    if not settings.has_permissions:
+        return []
+    text = permissions_configuration(settings.database_uri)
+    return [ManagedFile(CONFIGURATION, text, mode="640", group=layout.TRACKING_USER)]
+
+
+def _wanted(settings: Settings) -> str:
+    tracking = settings.tracking
+    return wanted(settings.proxy.users, tracking.admins, tracking.experiment_permissions, tracking.model_permissions)
 
 
 def _given_authority(settings: Settings) -> list[ManagedFile]:

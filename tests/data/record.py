@@ -18,6 +18,7 @@ from typing import Any
 from lab import Host, Lab
 from mlflow_stack.domain import layout
 from mlflow_stack.domain.certificates import HostCertificate
+from mlflow_stack.domain.permissions import wanted as wanted_permissions
 from mlflow_stack.domain.tracking_server import TrackingServer
 from mlflow_stack.facts import artifacts, certificates, conda, files, firewall, mlflow, postgresql, proxy, service
 from mlflow_stack.facts import host as host_facts
@@ -37,6 +38,7 @@ DATABASE_URI = "postgresql+psycopg2://mlflow_user@/mlflow_db?host=/var/run/postg
 # The password of the one user of the proxy.
 PASSWORD = "sesame"
 LOGINS = f"{layout.CREDENTIALS_DIR}/logins"
+WANTED = wanted_permissions(["admin"], ["admin"], {"fraud": {"admin": "READ"}}, {})
 MODEL = {"diabetes": {"kind": "alias", "name": "diabetes", "reference": "champion"}}
 
 
@@ -74,6 +76,11 @@ def facts(environment: str) -> list[tuple[Any, dict[str, Any]]]:
             },
         ),
         (mlflow.Schema, {"python": f"{environment}/bin/python", "uri": DATABASE_URI, "passfile": ""}),
+        # Both hosts are without permissions, where it prints nothing.
+        (
+            mlflow.Permissions,
+            {"python": f"{environment}/bin/python", "uri": DATABASE_URI, "passfile": "", "wanted": WANTED},
+        ),
         (mlflow.Models, {"python": PYTHON, "server": TrackingServer(TRACKING_URI), "wanted": json.dumps(MODEL)}),
         (
             service.Service,

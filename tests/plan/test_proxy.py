@@ -13,11 +13,12 @@ MODELS = {"diabetes": {"uri": "models:/diabetes@champion", "users": {"shop": "en
 PROXY = [
     "Proxy | Install the programs of the proxy",
     "Proxy | Write the logins",
+    "Proxy | Write the unit of mlflow-proxy-login",
+    "Proxy | Run mlflow-proxy-login and see it refuse",
     "Proxy | Make a certificate",
     "Proxy | Write the renewal of the certificate",
     "Proxy | Run the timer of the renewal",
     "Proxy | Write the units and configuration of mlflow-proxy",
-    "Proxy | Run mlflow-proxy-login and see it refuse",
     "Proxy | Run mlflow-proxy and see it work",
 ]
 

@@ -17,6 +17,7 @@ from mlflow_stack.domain import layout
 from mlflow_stack.domain.artifacts import MARK
 from mlflow_stack.domain.certificates import HostCertificate
 from mlflow_stack.domain.firewall import Opening
+from mlflow_stack.domain.permissions import KEY_FILE, configuration
 from mlflow_stack.domain.tracking import environment_file
 from mlflow_stack.roles.firewall import rules_text, unit_text
 from mlflow_stack.roles.proxy import LOGINS, nginx_conf
@@ -44,6 +45,10 @@ def _tracking_unit(**data: Any) -> str:
 
 def _proxied() -> Settings:
     return settings(ROLES, tracking_public_name="mlflow.example.com", **MODELS)
+
+
+def _permitting() -> Settings:
+    return settings(ROLES, tracking_public_name="mlflow.example.com", tracking_permissions=True)
 
 
 def _rules() -> str:
@@ -94,8 +99,16 @@ RENDERED: dict[str, Callable[[], str]] = {
         f"{layout.UNIT_DIR}/mlflow-proxy.socket", bind="0.0.0.0", port=443, http_port=80
     ),
     "proxy/etc/systemd/system/mlflow-proxy-login.service": lambda: render(
-        f"{layout.UNIT_DIR}/mlflow-proxy-login.service", environment=ENVIRONMENT, logins=LOGINS
+        f"{layout.UNIT_DIR}/mlflow-proxy-login.service", environment=ENVIRONMENT, logins=LOGINS, key_file=""
     ),
+    "permissions/etc/systemd/system/mlflow-proxy-login.service": lambda: render(
+        f"{layout.UNIT_DIR}/mlflow-proxy-login.service", environment=ENVIRONMENT, logins=LOGINS, key_file=KEY_FILE
+    ),
+    "permissions/etc/systemd/system/mlflow-tracking.service": lambda: render(
+        f"{layout.UNIT_DIR}/mlflow-tracking.service", settings=_permitting(), environment=ENVIRONMENT
+    ),
+    "permissions/etc/mlflow/tracking.env": lambda: environment_file(variables(_permitting())),
+    "permissions/etc/mlflow/basic_auth.ini": lambda: configuration(_permitting().database_uri),
     "proxy/etc/systemd/system/mlflow-proxy-login.socket": lambda: render(
         f"{layout.UNIT_DIR}/mlflow-proxy-login.socket", stream=layout.LOGIN_SOCKET
     ),
@@ -163,7 +176,7 @@ def test_unit_is_verified_without_a_word(name: str, tmp_path: Path) -> None:
     The unit's own programs, files and users are not on this machine: its ExecStart= becomes /bin/true, and the
     complaints about them can't be avoided otherwise.
     """
-    for other in UNITS:  # a unit's socket has to be there, and a socket's service
+    for other in [*UNITS, name]:  # a unit's socket has to be there, and a socket's service
         path = tmp_path / Path(other).name.replace("@.", "@diabetes.")
         path.write_text("".join(_startable(line) for line in RENDERED[other]().splitlines(keepends=True)))
 
@@ -191,6 +204,7 @@ LIMITS = {
     "unix": 0.5,
     "firewall": 2.8,
     "proxy": 0.5,
+    "permissions": 0.5,
     "proxy-in-front": 1.1,
 }
 

@@ -170,4 +170,4 @@ def test_usage_is_said_to_who_gives_no_file() -> None:
     done = subprocess.run([sys.executable, "-I", str(SCRIPT)], capture_output=True, text=True, check=False, timeout=20)
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("login USERS: say whether a request may pass")
+    assert done.stderr.startswith("login USERS [KEY]: say whether a request may pass")

@@ -59,6 +59,7 @@ ASKED_BY = {
     "OwnCertificate": "certificate.sh check",
     "Postgresql": "pg_authid",
     "Schema": "schema.py revision",
+    "Permissions": "permissions.py differences",
     "Models": "models.py",
     "Service": "systemctl show -p LoadState",
     "EnabledInstances": ".service.wants",
