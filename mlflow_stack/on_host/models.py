@@ -65,6 +65,12 @@ class UnixHandler(urllib.request.AbstractHTTPHandler):
         return self.do_open(UnixConnection, request)
 
 
+class UnixErrors(urllib.request.HTTPErrorProcessor):
+    """Raises HTTPError for what came over a Unix socket, too: urllib does so for http:// and https:// alone."""
+
+    unix_response = urllib.request.HTTPErrorProcessor.http_response
+
+
 class Server:
     """The tracking server."""
 
@@ -73,7 +79,7 @@ class Server:
 
     @functools.cached_property
     def opener(self) -> urllib.request.OpenerDirector:
-        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({}), UnixHandler()]
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({}), UnixHandler(), UnixErrors()]
         if self.ca_file:
             context = ssl.create_default_context(cadata=Path(self.ca_file).read_text())
             handlers.append(urllib.request.HTTPSHandler(context=context))

@@ -210,3 +210,41 @@ def test_password_and_authority_that_are_not_there_yet_are_named(stand_in: Stand
     assert [(found["error"], found["missing"]) for found in (without_password, without_authority)] == [
         (f"{stand_in.url}: [Errno 2] No such file or directory: '{path}'", False) for path in (password, authority)
     ]
+
+
+def test_model_that_is_missing_is_missing_over_a_socket_too(stand_in_at_socket: StandIn, tmp_path: Path) -> None:
+    body = b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Model Version (name=diabetes, version=1) not found"}'
+    stand_in_at_socket.answers["GET /api/2.0/mlflow/model-versions/get?name=diabetes&version=1"] = Answer(body, 404)
+
+    found = ask(stand_in_at_socket.url, tmp_path, "models:/diabetes/1")
+
+    assert found == {"current": None, "error": "model 'diabetes' has no version 1", "missing": True}
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "missing"),
+    [
+        (b"Permission denied", "model 'diabetes' has no version 1, or no permission to see it", True),
+        (b"Invalid Host header", "{url}: HTTP 403: Invalid Host header", False),
+    ],
+)
+def test_model_that_may_not_be_seen_is_missing_and_a_server_that_is_asked_wrongly_is_not(
+    stand_in: StandIn, tmp_path: Path, body: bytes, error: str, missing: bool
+) -> None:
+    stand_in.answers["GET /api/2.0/mlflow/model-versions/get?name=diabetes&version=1"] = Answer(body, 403)
+
+    found = ask(stand_in.url, tmp_path, "models:/diabetes/1")
+
+    assert found == {"current": None, "error": error.format(url=stand_in.url), "missing": missing}
+
+
+def test_environment_that_may_not_be_seen_is_no_missing_environment(stand_in: StandIn, tmp_path: Path) -> None:
+    version = {"model_version": {"source": "models:/m-1", "creation_timestamp": 1}}
+    query = "name=diabetes&version=1"
+    stand_in.answers[f"GET /api/2.0/mlflow/model-versions/get?{query}"] = Answer(json.dumps(version).encode())
+    artifact = f"GET /model-versions/get-artifact?{query}&path=conda.yaml"
+    stand_in.answers[artifact] = Answer(b"Permission denied", 403)
+
+    found = ask(stand_in.url, tmp_path, "models:/diabetes/1")
+
+    assert (found["error"], found["missing"]) == (f"{stand_in.url}: HTTP 403: Permission denied", False)
