@@ -172,8 +172,8 @@ tracking_artifacts_shared = False
 # it below /var/backups/mlflow before. False: such a run is refused and the old server goes on.
 tracking_upgrade_database = False
 
-# True asks MLflow's permissions what each user of the proxy (proxy_users) may do: by themselves what they have made, and
-# else what is granted here, or by those who may manage the thing. False: every user may do everything.
+# True lets each user of the proxy (proxy_users) see and change only what they have made themselves, and what is granted
+# to them: here, or in MLflow by those who may manage the thing. False: every user may do everything.
 tracking_permissions = False
 
 # Users who may do everything, and give permissions in MLflow's UI. Each is in proxy_users.

@@ -86,10 +86,10 @@ def read(cursor: Cursor) -> Found:
     cursor.execute("SELECT username, password_hash, coalesce(is_admin, false) FROM users")
     users = {name: (stored or "", admin) for name, stored, admin in cursor}
     ours = f"FROM roles r JOIN {{}} x ON x.role_id = r.id WHERE r.name LIKE '{PREFIX}%' AND r.workspace = '{WORKSPACE}'"
-    cursor.execute(f"SELECT r.name, resource_type, resource_pattern, permission {ours.format('role_permissions')}")  # noqa: S608  # constants
+    cursor.execute(f"SELECT r.name, resource_type, resource_pattern, permission {ours.format('role_permissions')}")
     grants = {(name.removeprefix(PREFIX), *rest) for name, *rest in cursor}
     cursor.execute(
-        f"SELECT r.name, (SELECT username FROM users u WHERE u.id = x.user_id) {ours.format('user_role_assignments')}"  # noqa: S608
+        f"SELECT r.name, (SELECT username FROM users u WHERE u.id = x.user_id) {ours.format('user_role_assignments')}"
     )
     return Found(users, grants, {(name.removeprefix(PREFIX), user) for name, user in cursor})
 
@@ -119,9 +119,9 @@ def differences(found: Found, users: dict[str, bool], grants: set[Grant], key: b
     surplus = sorted(name for name, (_, is_admin) in found.users.items() if is_admin and name not in users)
     sentences += [f"{name} may do everything" for name in surplus]
     for sign, changed in (("no", grants - found.grants), ("surplus", found.grants - grants)):
-        sentences += [f"{sign} {permission} for {user} on {kind} {what}" for user, kind, what, permission in sorted(changed)]
+        sentences += [f"{sign} {right} for {user} on {kind} {what}" for user, kind, what, right in sorted(changed)]
     if found.members != {(user, user) for user, *_ in grants}:
-        sentences.append("roles of ours are somebody else's")
+        sentences.append("roles of ours have other members")
     return sentences
 
 
@@ -138,7 +138,7 @@ def write(cursor: Cursor, users: dict[str, bool], grants: set[Grant], key: bytes
     cursor.execute("UPDATE users SET is_admin = false WHERE is_admin AND NOT username = ANY(%s)", (list(users),))
     ours = f"(SELECT id FROM roles WHERE name LIKE '{PREFIX}%' AND workspace = '{WORKSPACE}')"
     for table, column in (("role_permissions", "role_id"), ("user_role_assignments", "role_id"), ("roles", "id")):
-        cursor.execute(f"DELETE FROM {table} WHERE {column} IN {ours}")  # noqa: S608  # constants
+        cursor.execute(f"DELETE FROM {table} WHERE {column} IN {ours}")
     for user in sorted({user for user, *_ in grants}):
         cursor.execute(
             "INSERT INTO roles (name, workspace, description) VALUES (%s, %s, %s) RETURNING id",
@@ -181,7 +181,7 @@ def migrate(connection: Connection, uri: str, target: str, directory: str, upgra
         if not is_known(revision):
             sys.exit(f"{found}, which this MLflow does not know: a newer MLflow made it. Deploy that one")
         if upgrades != "--allow-upgrade":
-            sys.exit(f"{found}, this MLflow has {target}; they are upgraded with tracking_upgrade_database = True alone")
+            sys.exit(f"{found}, this MLflow has {target}; only with tracking_upgrade_database = True they are upgraded")
         if obstacle := dump_obstacle(connection.server_version // 10000):
             sys.exit(f"{found}; {obstacle}")
         print(f"dumped to {dump(uri, f'auth-{revision}', directory)}", flush=True)

@@ -1,9 +1,9 @@
 """supervise CHECK… -- COMMAND…: run a server so that systemd knows how it really is.
 
-CHECK is what ready.py takes: `tracking SERVER [--key FILE]` or `model SERVER EXAMPLE`. The unit is started when that passes
-(Type=notify), and restarted when the server no longer answers (WatchdogSec=). It fails when the server ends unasked,
-whatever status that gives: `mlflow server` 3.17.2 exits 0 when its server process dies. When the unit is to stop, all
-processes of the server are told, and those that are still answering a request are waited for.
+CHECK is what ready.py takes: `tracking SERVER [--key FILE]` or `model SERVER EXAMPLE`. The unit is started when that
+passes (Type=notify), and restarted when the server no longer answers (WatchdogSec=). It fails when the server ends
+unasked, whatever status that gives: `mlflow server` 3.17.2 exits 0 when its server process dies. When the unit is to
+stop, all processes of the server are told, and those that are still answering a request are waited for.
 
 The listening socket belongs to the .socket unit, and the server gets it as its standard input, the one descriptor that
 MLflow leaves open in what it starts. It stays while the server is restarted, so that connections wait and none is

@@ -26,7 +26,7 @@ Commands = Generator[StringCommand, None, None]
 def accounts(
     environment: str, uri: str, target: str, wanted: str, key_file: ManagedFile, allow_upgrade: bool, passfile: str
 ) -> Commands:
-    """Ensure that MLflow has an account for each user, with the password that follows from the key, and its permissions.
+    """Ensure that MLflow has an account for each user, its password as it follows from the key, and its permissions.
 
     `wanted` is for on_host/permissions.py, which writes them into MLflow's tables in one transaction, before the server
     asks for them: whoever is let in by the login is known to MLflow from its first request on. Accounts that are not

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mlflow_stack.domain.permissions import KEY_FILE
+from mlflow_stack.domain.tracking_server import PASSWORD_FILE
 from tests.plan.conftest import Plan, Planner, host
 
 USERS = {"admin": "env:DB_PASSWORD", "ada": "env:DB_PASSWORD", "bob": "env:DB_PASSWORD"}
@@ -54,8 +55,12 @@ def test_accounts_and_grants_are_those_of_the_settings_and_our_own(fresh: Plan) 
 
     wanted = json.loads(re.search(r"'(\{.*\})'", shown)[1])  # type: ignore[index]
     assert wanted["users"] == {
-        **{"admin": True, "ada": False, "bob": False},
-        **{"mlflow-stack": True, "mlflow-health": False, "mlflow-production": False},
+        "admin": True,
+        "ada": False,
+        "bob": False,
+        "mlflow-stack": True,
+        "mlflow-health": False,
+        "mlflow-production": False,
     }
     assert wanted["grants"] == [
         ["ada", "experiment", "*", "READ"],
@@ -82,14 +87,13 @@ def test_secrets_are_files_of_root_s_and_not_shown(fresh: Plan) -> None:
     login = fresh.of("mlflow1", "Proxy | Write the unit of mlflow-proxy-login")
     models = fresh.of("mlflow1", "Production | Write the units and configuration of mlflow-production")
 
-    assert f"    {KEY_FILE} (new, 600 root:root)\n        the content is secret and not shown" in login
-    password = "    /etc/mlflow/credentials/tracking-password (new, 600 root:root)\n        the content is secret and not shown"
-    assert password in models
+    for path, text in ((KEY_FILE, login), (PASSWORD_FILE, models)):
+        assert f"    {path} (new, 600 root:root)\n        the content is secret and not shown" in text
     assert "hunter2" not in fresh.output
 
 
 def test_without_permissions_nothing_of_them_is_there(plan: Planner) -> None:
-    found = plan(**permitting(tracking_permissions=False, **dict.fromkeys(RULES, {})))
+    found = plan(**permitting(tracking_permissions=False, **{rules: {} for rules in RULES}))
 
     assert found.status == 0, found.output
     assert ACCOUNTS not in found.operations
@@ -107,6 +111,6 @@ def test_permissions_without_a_login_are_refused(plan: Planner) -> None:
 
     assert found.status == 1
     assert (
-        "tracking_permissions needs to know who somebody is, and it is the proxy that asks; put the host into the group "
-        "proxy, or set tracking_permissions = False"
+        "tracking_permissions needs to know who somebody is, and it is the proxy that asks; put the host into the "
+        "group proxy, or set tracking_permissions = False"
     ) in found.output

@@ -80,7 +80,8 @@ def test_check_finds_each_lock_that_is_older_than_its_source(project: Path) -> N
 
     assert result.returncode == 1
     assert [re.sub(r"(?<=:)\d+|(?<=found mlflow==)[\d.]+", "…", line) for line in result.stderr.splitlines()] == [
-        f"locks/mlflow-py{python}.txt:…: found mlflow==…, expected mlflow[auth]==0.1 as in locks/mlflow.in; run `make lock`"
+        f"locks/mlflow-py{python}.txt:…: found mlflow==…, expected mlflow[auth]==0.1 as in locks/mlflow.in; "
+        "run `make lock`"
         for python in ("3.10", "3.11", "3.12", "3.13")
     ]
 

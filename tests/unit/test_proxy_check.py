@@ -66,6 +66,57 @@ def test_bad_settings_are_refused(data: dict[str, Any], problem: str) -> None:
     assert refusal(entry(groups=ROLES, **data)) == one_problem(problem)
 
 
+ON: dict[str, Any] = {"tracking_permissions": True, "proxy_users": {"admin": "generated", "alice": "generated"}}
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (
+            {"tracking_admins": ["admin", "bob"]},
+            "tracking_admins: 'bob' is not in proxy_users; add a password there, or leave the name out here",
+        ),
+        (
+            {"tracking_experiment_permissions": {"fraud": {"*": "READ", "alcie": "EDIT"}}},
+            "tracking_experiment_permissions['fraud']: 'alcie' is not in proxy_users; did you mean 'alice'?",
+        ),
+        (
+            {"tracking_model_permissions": {"*": {"alice": "NO_PERMISSIONS"}}},
+            "tracking_model_permissions['*']['alice']: input should be 'READ', 'EDIT', 'MANAGE' or 'DENY'; found "
+            "'NO_PERMISSIONS'",
+        ),
+        (
+            {"tracking_model_permissions": {"fraud": {"a user": "READ"}}},
+            "tracking_model_permissions['fraud']['a user']: expected a name of letters, digits and . _ @ -, or \"*\"; "
+            "found 'a user'",
+        ),
+        (
+            {"tracking_permissions": False, "tracking_experiment_permissions": {"fraud": {"alice": "READ"}}},
+            "tracking_experiment_permissions says who may do what, and tracking_permissions is False, so that "
+            "everybody may do everything; set tracking_permissions = True, or leave tracking_experiment_permissions "
+            "empty",
+        ),
+        (
+            {"proxy_users": {"admin": "generated", "mlflow-stack": "generated"}},
+            "proxy_users: 'mlflow-stack' is an account of MLflow Stack's own in MLflow; take another name",
+        ),
+    ],
+)
+def test_bad_permissions_are_refused(data: dict[str, Any], problem: str) -> None:
+    assert refusal(entry(groups=ROLES, **{**ON, **data})) == one_problem(problem)
+
+
+def test_permissions_without_a_login_are_refused() -> None:
+    assert refusal(entry(**ON)) == one_problem(
+        "tracking_permissions needs to know who somebody is, and it is the proxy that asks; put the host into the "
+        "group proxy, or set tracking_permissions = False"
+    )
+
+
+def test_users_of_permissions_matter_only_where_there_are_permissions() -> None:
+    assert not settings(ROLES, proxy_users={"alice": "generated"}).has_permissions
+
+
 @pytest.mark.parametrize("found", ["hunter2", "", "env:"])
 def test_literal_or_empty_password_of_a_user_is_refused_and_not_shown(found: str) -> None:
     message = refusal(entry(groups=ROLES, proxy_users={"alice": found}))

@@ -322,6 +322,7 @@ def test_several_tracking_servers_need_one_name_and_one_store() -> None:
             "tracking_artifacts_destination is '/srv/b' on web2 and '/var/lib/mlflow/artifacts' on web1",
         ),
         ({"tracking_upgrade_database": True}, "tracking_upgrade_database is True on web2 and False on web1"),
+        ({"tracking_admins": []}, "tracking_admins is [] on web2 and ['admin'] on web1"),
         ({"tracking_database_password": "env:X"}, "tracking_database_password is not the same on web2 and web1"),
     ],
 )

@@ -25,13 +25,15 @@ class Answer:
 class StandIn:
     """The server's address, its answers by "METHOD /path", and the requests that it has had, with their bodies.
 
-    With `echo` it keeps what is PUT and gives it back, as an artifact store does.
+    With `echo` it keeps what is PUT and gives it back, as an artifact store does. With a `login` it answers 401 to who
+    has another one, but for /health.
     """
 
     url: str
     answers: dict[str, Answer] = field(default_factory=dict)
     requests: list[tuple[str, bytes]] = field(default_factory=list)
     echo: bool = False
+    login: str = ""
 
 
 @pytest.fixture
@@ -59,6 +61,8 @@ def served(server: TCPServer, state: StandIn) -> Iterator[StandIn]:
             if state.echo and self.command in ("PUT", "DELETE"):
                 state.answers.setdefault(what, Answer(b"{}"))
             answer = state.answers.get(what, Answer(b"not here", 404))
+            if state.login not in ("", self.headers.get("Authorization")) and self.path != "/health":
+                answer = Answer(b"You are not authenticated", 401)
             self.send_response(answer.status)
             self.send_header("Content-Length", str(len(answer.body) if answer.length is None else answer.length))
             self.end_headers()

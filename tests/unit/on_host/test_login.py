@@ -1,6 +1,7 @@
 """login.py, run as a host runs it: with its socket as descriptor 3, asked as nginx asks it."""
 
 import base64
+import hashlib
 import http.client
 import os
 import socket
@@ -15,6 +16,7 @@ import pytest
 
 import mlflow_stack
 from mlflow_stack.domain.login import TRACKING_AREA, logins_text, model_area
+from mlflow_stack.domain.permissions import password_of
 from mlflow_stack.on_host import login
 
 SCRIPT = Path(mlflow_stack.__file__).parent / "on_host/login.py"
@@ -171,3 +173,43 @@ def test_usage_is_said_to_who_gives_no_file() -> None:
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("login USERS [KEY]: say whether a request may pass")
+
+
+KEY = b"0123456789abcdef"
+
+
+@pytest.fixture
+def permitting() -> login.Gate:
+    """A gate for an MLflow that asks for a login of its own."""
+    hashes = {each: hashlib.scrypt(password.encode(), salt=b"", **login.SCRYPT) for each, password in LOGINS.items()}
+    return login.Gate({each: (b"", hash_) for each, hash_ in hashes.items()}, KEY)
+
+
+def test_user_is_known_to_mlflow_by_a_password_that_nobody_has(permitting: login.Gate) -> None:
+    for _ in range(2):  # computed, and remembered
+        status, headers = permitting.answer(TRACKING_AREA, "10.0.0.9", basic("bob:builder"))
+
+        assert (status, headers["X-User"]) == (204, "bob")
+        assert headers["X-Mlflow-Login"] == basic(f"bob:{password_of(KEY.decode(), 'bob')}")
+
+
+def test_password_of_mlflow_s_is_no_login(permitting: login.Gate) -> None:
+    header = basic(f"bob:{password_of(KEY.decode(), 'bob')}")
+
+    assert permitting.answer(TRACKING_AREA, "10.0.0.9", header) == NO_LOGIN
+
+
+def test_model_is_told_nothing_of_it(permitting: login.Gate) -> None:
+    assert permitting.answer(model_area("diabetes"), "10.0.0.9", basic("shop:cart")) == (204, {"X-User": "shop"})
+
+
+def test_health_check_is_somebody_to_mlflow_and_needs_no_login(permitting: login.Gate) -> None:
+    header = basic(f"mlflow-health:{password_of(KEY.decode(), 'mlflow-health')}")
+
+    assert permitting.answer("health", "10.0.0.9", "") == (204, {"X-Mlflow-Login": header})
+
+
+def test_without_permissions_mlflow_is_told_nothing(gate: Gate) -> None:
+    assert gate.ask(area="health")[0] == 204
+    for answer in (gate.ask(area="health"), gate.login("bob", "builder")):
+        assert "X-Mlflow-Login" not in answer[1]

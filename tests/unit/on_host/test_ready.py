@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import mlflow_stack
+from mlflow_stack.on_host.accounts import login_of
 from tests.unit.on_host.conftest import Answer, StandIn
 
 SCRIPT = Path(mlflow_stack.__file__).parent / "on_host/ready.py"
@@ -63,6 +64,41 @@ def test_artifact_goes_up_comes_back_and_is_deleted(tracking: StandIn) -> None:
     assert [bool(re.fullmatch("[0-9a-f]{32}", name)) for name in names] == [True], (
         "hosts that share a store may collide"
     )
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    path = tmp_path / "permissions-key"
+    path.write_text("0123456789abcdef\n")
+    return path
+
+
+def test_tracking_server_that_asks_for_a_login_gets_ours(tracking: StandIn, key: Path) -> None:
+    tracking.login = login_of(b"0123456789abcdef", "mlflow-stack")
+
+    done = ready("tracking", tracking.url, "--artifacts", "--key", str(key))
+
+    assert outcome(done) == (0, "", "")
+    searched = [("GET /health", b""), *[(SEARCH, b'{"max_results": 1}')] * 3]
+    assert tracking.requests[:4] == searched, "with our login, with none, and with the one that MLflow was shipped with"
+    assert [what.split(" ")[0] for what, _ in tracking.requests[4:]] == ["PUT", "GET", "DELETE"]
+
+
+def test_tracking_server_that_should_ask_for_a_login_and_does_not_is_not_ready(tracking: StandIn, key: Path) -> None:
+    done = ready("tracking", tracking.url, "--key", str(key))
+
+    assert outcome(done) == (
+        1,
+        "",
+        f"not ready: POST {tracking.url}/api/2.0/mlflow/experiments/search: HTTP 200 without a login, expected 401: "
+        '{"experiments": []}\n',
+    )
+
+
+def test_key_that_is_not_there_is_named(tracking: StandIn, tmp_path: Path) -> None:
+    done = ready("tracking", tracking.url, "--key", str(tmp_path / "none"))
+
+    assert outcome(done) == (1, "", f"not ready: {tmp_path}/none: No such file or directory\n")
 
 
 def test_plan_writes_no_artifact(tracking: StandIn) -> None:

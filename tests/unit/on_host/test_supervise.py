@@ -14,6 +14,7 @@ import pytest
 
 import mlflow_stack
 from lab.process import wait_until
+from mlflow_stack.on_host.accounts import login_of, password_of
 from tests.unit.on_host.conftest import Answer, StandIn
 
 SCRIPT = Path(mlflow_stack.__file__).parent / "on_host/supervise.py"
@@ -172,3 +173,18 @@ def test_words_without_a_command_are_a_usage_error() -> None:
 
     assert done.returncode == 2
     assert done.stderr.startswith("supervise CHECK… -- COMMAND…: ")
+
+
+def test_server_that_asks_for_a_login_is_asked_with_ours_and_gets_its_secret(
+    systemd: Systemd, tracking: StandIn, tmp_path: Path
+) -> None:
+    key, seen = tmp_path / "permissions-key", tmp_path / "seen"
+    key.write_text("0123456789abcdef\n")
+    tracking.login = login_of(b"0123456789abcdef", "mlflow-stack")
+    show = ["sh", "-c", f"echo $MLFLOW_FLASK_SERVER_SECRET_KEY > {seen}.part; mv {seen}.part {seen}; exec sleep 60"]
+
+    systemd.start(["tracking", tracking.url, "--key", str(key)], show)
+
+    assert systemd.wait_for("READY=1") == ["READY=1\nSTATUS=It answers"]
+    assert wait_until(seen.exists, TIMEOUT_S)
+    assert seen.read_text() == f"{password_of(b'0123456789abcdef', 'flask secret key')}\n"
