@@ -179,8 +179,8 @@ tracking_permissions = False
 # Users who may do everything, and give permissions in MLflow's UI. Each is in proxy_users.
 tracking_admins = ["admin"]
 
-# Experiments, and what users may do in each: "READ", "EDIT" (runs, too), "MANAGE" (delete it, and give permissions), or
-# "DENY", which wins over what others have granted. "*" is all experiments, and all users:
+# Experiments, and what users may do in each: "READ", "EDIT" (log runs), "MANAGE" (delete, and give others permissions),
+# or "DENY", which wins over what others have granted. "*" is all experiments, and all users:
 #
 #   tracking_experiment_permissions = {
 #       "fraud": {"ada": "EDIT", "bob": "READ"},
