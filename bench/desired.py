@@ -23,6 +23,7 @@ ENVIRONMENT_FILE, TRACKING_UNIT = "/etc/mlflow/tracking.env", "/etc/systemd/syst
 CONFIGURATION = (
     "/etc/mlflow/firewall.nft",
     "/etc/systemd/system/mlflow-firewall.service",
+    "/opt/mlflow/libexec/accounts.py",
     "/opt/mlflow/libexec/ready.py",
     "/opt/mlflow/libexec/supervise.py",
     ENVIRONMENT_FILE,

@@ -7,7 +7,7 @@ Layers, each of which imports only from those below it (tests/unit/test_layers.p
     review.py           what a run would do on every host, worked out, shown and compared before any is changed
     roles/              one @deploy per role: what ends up on a host
     inventory_check.py  the settings of all hosts, checked before any is touched; the only reader of host.data
-    proxy_check.py      who is let in: servers without a login, and a proxy's names, certificate and users
+    proxy_check.py      who is let in: servers without a login, a proxy's names, certificate and users, permissions
     stacks.py           which hosts belong together, what each takes from the others, and what contradicts
     running.py          a run as such: how it names itself on the hosts, goes on when one fails, and ends
     inventory_errors.py what is wrong with an inventory that can't be read, or names no host

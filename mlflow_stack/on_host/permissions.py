@@ -158,13 +158,15 @@ def write(cursor: Cursor, users: dict[str, bool], grants: set[Grant], key: bytes
 
 
 def report(uri: str, wanted: dict[str, Any], key: bytes) -> dict[str, Any]:
+    revision, found, waiting = None, list[str](), list[str]()
     try:
         with psycopg2.connect(libpq_uri(uri), connect_timeout=20) as connection, connection.cursor() as cursor:
             revision = revision_of(cursor)
-            if revision is None:
-                return {"revision": None, "known": True, "differences": [], "waiting": []}
-            grants, waiting = resolved(cursor, [tuple(grant) for grant in wanted["grants"]])
-            found = differences(read(cursor), wanted["users"], grants, key)
+            if revision is not None:
+                grants, waiting = resolved(cursor, [tuple(grant) for grant in wanted["grants"]])
+                found = differences(read(cursor), wanted["users"], grants, key)
+    except psycopg2.ProgrammingError:  # tables of another revision, which is what matters then
+        pass
     except psycopg2.Error as error:
         return {"error": str(error).strip().replace("\n", "; ")}
     return {"revision": revision, "known": is_known(revision), "differences": found, "waiting": waiting}
@@ -197,7 +199,9 @@ def apply(uri: str, wanted: dict[str, Any], key: bytes, target: str, directory: 
     connection.autocommit = False
     with connection, connection.cursor() as cursor:
         grants, waiting = resolved(cursor, [tuple(grant) for grant in wanted["grants"]])
-        write(cursor, wanted["users"], grants, key, read(cursor))
+        found = read(cursor)
+        if differences(found, wanted["users"], grants, key):
+            write(cursor, wanted["users"], grants, key, found)
     for sentence in waiting:
         print(f"{sentence}; a later run gives its permissions")
 
