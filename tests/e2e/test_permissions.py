@@ -29,6 +29,7 @@ from tests.e2e.test_proxy import ADMIN, SHOP, Proxied
 
 PASSWORDS = {"admin": ADMIN[1], "anna": "anna's own", "bert": "bert's own"}
 ANNA, BERT = ("anna", PASSWORDS["anna"]), ("bert", PASSWORDS["bert"])
+LONG_ENOUGH = "twelve letters and more"
 KEY = REPOSITORY / ".secrets/permissions/tracking-permissions"
 SOCKET = "/run/mlflow/tracking.sock"
 API, ARTIFACTS = "/api/2.0/mlflow", "/api/2.0/mlflow-artifacts/artifacts"
@@ -300,9 +301,9 @@ def test_user_can_not_make_users_or_administrators_or_take_permissions(stack: Pr
     experiment, _ = made_by_anna(stack, "anna's own")
     grant = {"username": "bert", "resource_type": "experiment", "resource_id": experiment, "permission": "MANAGE"}
     tries = [
-        ("POST", f"{API}/users/create", {"username": "eve", "password": "long enough for it"}),
+        ("POST", f"{API}/users/create", {"username": "eve", "password": LONG_ENOUGH}),
         ("PATCH", f"{API}/users/update-admin", {"username": "bert", "is_admin": True}),
-        ("PATCH", f"{API}/users/update-password", {"username": "anna", "password": "long enough for it"}),
+        ("PATCH", f"{API}/users/update-password", {"username": "anna", "password": LONG_ENOUGH}),
         ("DELETE", f"{API}/users/delete", {"username": "anna"}),
         ("POST", "/api/3.0/mlflow/users/permissions/grant", grant),
         ("POST", "/api/3.0/mlflow/roles/create", {"workspace": "default", "name": "mlflow-stack:bert"}),
@@ -429,7 +430,7 @@ def test_another_key_takes_the_place_of_the_old_one(stack: Proxied) -> None:
 def test_what_somebody_changed_in_mlflow_is_put_right(stack: Proxied) -> None:
     for path, body in {
         "update-admin": {"username": "bert", "is_admin": True},
-        "update-password": {"username": "anna", "password": "long enough for it"},
+        "update-password": {"username": "anna", "password": LONG_ENOUGH},
     }.items():
         assert stack.ask("PATCH", f"{API}/users/{path}", json=body).status_code == 200
     assert stack.search(ANNA).status_code == 401, "the proxy knows her, and MLflow does not any more"
