@@ -77,7 +77,7 @@ def stack(served: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 
 
 @pytest.fixture(scope="module", autouse=True)
-def story(stack: Proxied) -> Story:
+def switched_on(stack: Proxied) -> Story:
     """Switch permissions on while a user works."""
 
     def ask(_patience_s: float) -> web.Answer:
@@ -147,21 +147,20 @@ def at_socket(stack: Stack, login: str, path: str = f"{API}/users/current") -> s
 # --- switching on ------------------------------------------------------------------------------------------------
 
 
-def test_switching_on_refuses_nobody_and_loses_no_request(story: Story) -> None:
-    print(
-        f"| switch permissions on | {len(story.load.answers)} | {len(story.load.failed)} | {story.load.longest_s:.1f} |"
-    )
-    assert story.load.failed == []
-    assert len(story.load.answers) > 20
-    assert story.first.changed[:3] == [
+def test_switching_on_refuses_nobody_and_loses_no_request(switched_on: Story) -> None:
+    load = switched_on.load
+    print(f"| switch permissions on | {len(load.answers)} | {len(load.failed)} | {load.longest_s:.1f} |")
+    assert load.failed == []
+    assert len(load.answers) > 20
+    assert switched_on.first.changed[:3] == [
         "Proxy | Write the unit of mlflow-proxy-login",
         "Proxy | Run mlflow-proxy-login and see it refuse",
         ACCOUNTS,
     ]
 
 
-def test_second_run_changes_nothing(story: Story) -> None:
-    assert story.second.changed == []
+def test_second_run_changes_nothing(switched_on: Story) -> None:
+    assert switched_on.second.changed == []
 
 
 def test_everything_goes_on_working(stack: Proxied) -> None:
