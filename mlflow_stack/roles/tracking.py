@@ -51,18 +51,7 @@ def deploy_tracking(settings: Settings, survey: HostSurvey, environment_built: O
         passfile=PASSFILE if credentials else "",
         servers=settings.stack_hosts["tracking"],
     )
-    key = permissions_key(settings)
-    if settings.has_permissions:
-        permissions.accounts(
-            name="Give users their accounts and permissions",
-            environment=environment.path,
-            uri=settings.database_uri,
-            target=schema_revision(environment.requirements, of="auth-schema") or "",
-            wanted=_wanted(settings),
-            key_file=key[0],
-            allow_upgrade=tracking.upgrade_database,
-            passfile=PASSFILE if credentials else "",
-        )
+    accounts = _accounts(settings, environment)
     files.managed(
         name="Write the unit and configuration of mlflow-tracking",
         files=configuration,
@@ -74,13 +63,30 @@ def deploy_tracking(settings: Settings, survey: HostSurvey, environment_built: O
         name="Run mlflow-tracking and see it work",
         unit=UNIT,
         socket=SOCKET,
-        files=[*configuration, *credentials, *key],
+        files=[*configuration, *credentials, *permissions_key(settings)],
         # For a run that was interrupted: the marker is newer than the process when the environment was built again.
         watched=[f"{environment.path}/{layout.MARKER}", layout.SUPERVISOR],
         check=f"{ready} {settings.own_tracking_uri} --artifacts{login}",
         timeout_s=tracking.ready_timeout_s,
-        after=[environment_built, schema],
+        after=[environment_built, schema, *accounts],
     )
+
+
+def _accounts(settings: Settings, environment: EnvironmentSpec) -> list[OperationMeta]:
+    """Return the operation on MLflow's accounts when the server has to be started after it: an upgrade stops it."""
+    if not settings.has_permissions:
+        return []
+    accounts = permissions.accounts(
+        name="Give users their accounts and permissions",
+        environment=environment.path,
+        uri=settings.database_uri,
+        target=schema_revision(environment.requirements, of="auth-schema") or "",
+        wanted=_wanted(settings),
+        key_file=permissions_key(settings)[0],
+        allow_upgrade=settings.tracking.upgrade_database,
+        passfile=PASSFILE if settings.database_needs_password else "",
+    )
+    return [accounts] if settings.tracking.upgrade_database else []
 
 
 def _configuration(settings: Settings, survey: HostSurvey, environment: EnvironmentSpec) -> list[ManagedFile]:
