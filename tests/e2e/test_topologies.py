@@ -219,7 +219,7 @@ OF_MODELS = REPOSITORY / ".secrets/team_b/mlflow-production"
 
 @pytest.fixture(scope="module")
 def stacks(lab: Lab, built: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topology]:
-    """Team a with one host, team b with a proxy and two, after a run, a training in b, and a run more.
+    """Team a with one host, team b with a proxy, permissions and two, after a run, a training in b, and a run more.
 
     What a client of team b's tracking server needs is in the environment.
     """
@@ -241,6 +241,8 @@ def stacks(lab: Lab, built: str, tmp_path_factory: pytest.TempPathFactory) -> It
             "inventory_stack": "team_b",
             "postgresql_database": "team_b",
             "proxy_users": {"ada": "env:MLFLOW_TRACKING_PASSWORD"},
+            "tracking_permissions": True,
+            "tracking_admins": ["ada"],
         },
         production=MODELS,
     )
