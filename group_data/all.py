@@ -91,6 +91,10 @@ postgresql_database = "mlflow_db"
 # Role that owns the database: no superuser, may create neither databases nor roles.
 postgresql_role = "mlflow_user"
 
+# Role that may read the database and change nothing, for dumps and reports. It has no password: on the database's host
+# root and the user postgres are it, through the Unix socket. Another name leaves the former role there.
+postgresql_dump_role = "mlflow_dump"
+
 # TCP port of the server.
 postgresql_port = 5432
 

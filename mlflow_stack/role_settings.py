@@ -99,12 +99,22 @@ class CondaSettings(RoleSettings):
 class PostgresqlSettings(RoleSettings):
     database: PgName
     role: PgName
+    dump_role: PgName
     port: Port
     memory_share: Annotated[float, Field(ge=0.05, le=0.5)]
     max_connections: Annotated[int, Field(ge=10, le=10_000)]
     address: HostName
     client_networks: list[Annotated[str, AfterValidator(network)]]
     password: Annotated[str, AfterValidator(secret_reference)]
+
+    @model_validator(mode="after")
+    def _dumps_are_another_s(self) -> PostgresqlSettings:
+        if self.dump_role == self.role:
+            raise ValueError(
+                f"postgresql_dump_role and postgresql_role are both {self.role!r}; the one may only read what the "
+                "other owns: set postgresql_dump_role to another name"
+            )
+        return self
 
 
 class TrackingSettings(RoleSettings):

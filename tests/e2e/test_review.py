@@ -35,7 +35,7 @@ def test_plan_of_a_converged_host_is_one_line_and_drift_is_silent(stack: Stack) 
 
     plan, drift = mlflow_stack("plan", inventory), mlflow_stack("drift", inventory)
 
-    assert (plan.returncode, plan.stdout.strip()) == (NOTHING, "mlflow1: nothing to do; 19 as declared")
+    assert (plan.returncode, plan.stdout.strip()) == (NOTHING, "mlflow1: nothing to do; 20 as declared")
     assert (drift.returncode, drift.stdout, drift.stderr) == (NOTHING, "", "")
 
 

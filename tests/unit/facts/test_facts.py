@@ -16,6 +16,7 @@ import mlflow_stack
 from mlflow_stack.domain import layout
 from mlflow_stack.domain.artifacts import StoreState
 from mlflow_stack.domain.firewall import RULES_FILE, UNIT
+from mlflow_stack.domain.postgresql import Cluster
 from mlflow_stack.facts.artifacts import ArtifactStore
 from mlflow_stack.facts.batch import Batch
 from mlflow_stack.facts.certificates import Certificate, OwnCertificate
@@ -174,21 +175,30 @@ def test_database_server_of_a_deployed_host_is_read_whole() -> None:
     assert state.server["database"] == {"owner": "mlflow_user", "encoding": "UTF8", "public_connect": False}
     assert (role["login"], role["super"], role["createdb"], role["salt"]) == (True, False, False, None)
     assert (state.server["pending_restart"], state.server["stale"]) == ([], False)
+    rights = ("connects", "reads", "reads_new", "writes", "creates", "member", "password")
+    assert [state.server["dump_role"][right] for right in rights] == [True, True, True, False, False, False, False]
 
 
 def test_database_server_that_is_down_leaves_its_files_readable() -> None:
     output = lines("deployed", "Postgresql")
 
-    state = Postgresql().process(output[:-1])
+    state = Postgresql().process(output[:-2])
 
     assert (state.server, state.enabled) == ({}, True)
     assert state.hba is not None
 
 
+def test_database_server_without_the_database_says_nothing_of_rights_in_it() -> None:
+    output = lines("deployed", "Postgresql")
+
+    assert "dump_role" not in Postgresql().process(output[:-1]).server
+
+
 def test_files_of_a_database_server_are_told_apart_without_a_newline_at_their_end(tmp_path: Path) -> None:
     (tmp_path / "pg_hba.conf").write_text("local all all peer")
     (tmp_path / "pg_ident.conf").write_text("# none")
-    command = Postgresql().command(str(tmp_path), "no-such.service", 1, "nobody", "nothing").get_raw_value()
+    cluster = Cluster(str(tmp_path), "no-such.service", 1, "nobody", "nobody_else", "nothing")
+    command = Postgresql().command(cluster).get_raw_value()
     output = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, timeout=20).stdout
 
     state = Postgresql().process(output.splitlines())

@@ -38,7 +38,7 @@ from pyinfra.context import ctx_host, ctx_state
 from mlflow_stack.domain.certificates import HostCertificate
 from mlflow_stack.domain.environment import EnvironmentSpec, Toolchain
 from mlflow_stack.domain.files import ManagedBlock, ManagedFile, block_command, write_command
-from mlflow_stack.domain.postgresql import BEGIN, END
+from mlflow_stack.domain.postgresql import BEGIN, END, Cluster
 from mlflow_stack.domain.tracking_server import TrackingServer
 from mlflow_stack.operations.host import Directory, User
 from tests.unit.recorded import lines
@@ -77,7 +77,7 @@ def _constructor(kind: type) -> Any:
     return construct
 
 
-for _kind in (ManagedFile, EnvironmentSpec, HostCertificate, Toolchain, TrackingServer, Directory, User):
+for _kind in (Cluster, ManagedFile, EnvironmentSpec, HostCertificate, Toolchain, TrackingServer, Directory, User):
     Loader.add_constructor(f"!{_kind.__name__}", _constructor(_kind))
 
 
