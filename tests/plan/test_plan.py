@@ -197,7 +197,7 @@ def test_plan_ends_with_a_line_for_each_host(fresh: Plan, apart: Plan) -> None:
         "2 operations to be decided later; 3 as declared"
     )
     assert [line.split(",")[0] for line in apart.text.splitlines()[-3:]] == [
-        "@fake/db: 10 operations to run",
+        "@fake/db: 11 operations to run",
         "@fake/web: 11 operations to run",
         "@fake/gpu: 9 operations to run",
     ]
