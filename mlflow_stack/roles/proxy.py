@@ -33,7 +33,8 @@ _CHECK = (
 def deploy_proxy(settings: Settings, survey: HostSurvey) -> None:
     """Ensure that what is on this host is reached with TLS and a login, and that both really are in force."""
     login_units, units = _login_units(settings, survey), _units(settings, survey)
-    files.managed(name="Install the programs of the proxy", files=[*map(program, PROGRAMS)])
+    programs = (*PROGRAMS, "acme-certificate.sh") if settings.uses_acme else PROGRAMS
+    files.managed(name="Install the programs of the proxy", files=[*map(program, programs)])
     proxy.logins(name="Write the logins", path=LOGINS, passwords=_passwords(settings))
     _certificate(settings, survey)
     files.managed(name="Write the units and configuration of mlflow-proxy", files=[*login_units, *units])
@@ -51,10 +52,12 @@ def deploy_proxy(settings: Settings, survey: HostSurvey) -> None:
         unit=f"{UNIT}.service",
         socket=f"{UNIT}.socket",
         files=units,
-        check=f"{_ready(settings)} proxy {_own_address(settings)}{_pem(settings)}",
+        check=_works(settings),
         timeout_s=30,
         reloads=True,
     )
+    if settings.uses_acme:
+        _acme_certificate(settings, survey)
 
 
 def _passwords(settings: Settings) -> dict[Login, str]:
@@ -76,6 +79,9 @@ def _passwords(settings: Settings) -> dict[Login, str]:
 
 
 def _certificate(settings: Settings, survey: HostSurvey) -> None:
+    if settings.uses_acme:
+        certificates.stand_in(name="Make a certificate until there is one", certificate=settings.proxy_certificate)
+        return
     if settings.proxy.tls == "self-signed":
         _own_certificate(settings, survey)
         return
@@ -86,18 +92,54 @@ def _certificate(settings: Settings, survey: HostSurvey) -> None:
 
 
 def _own_certificate(settings: Settings, survey: HostSurvey) -> None:
-    certificate = settings.proxy_certificate
-    certificates.own(name="Make a certificate", certificate=certificate)
+    certificates.own(name="Make a certificate", certificate=settings.proxy_certificate)
+    _renewal(settings, survey)
+
+
+def _acme_certificate(settings: Settings, survey: HostSurvey) -> None:
+    """Ensure the certificate from the ACME server, which asks a proxy that runs already."""
+    _renewal(settings, survey)
+    certificates.issued(
+        name="Get the certificate from the ACME server",
+        certificate=settings.acme_certificate,
+        unit=f"{CERTIFICATE}.service",
+        check=_works(settings),
+    )
+
+
+def _renewal(settings: Settings, survey: HostSurvey) -> None:
     renewal, timer = (f"{layout.UNIT_DIR}/{CERTIFICATE}.{kind}" for kind in ("service", "timer"))
-    command, directories = certificate.command("ensure"), f"{certificate.directory} {layout.PROXY_DIR}"
+    authority = _acme_authority(settings)
     units = [
-        ManagedFile(renewal, render(renewal, command=command, directories=directories)),
-        ManagedFile(timer, render(timer), check=survey.platform.verify_unit),
+        *authority,
+        ManagedFile(renewal, renewal_unit(settings, survey.platform.old_libffi)),
+        ManagedFile(timer, render(timer, acme=settings.uses_acme), check=survey.platform.verify_unit),
     ]
-    files.managed(name="Write the renewal of the certificate", files=units)
+    surplus = [] if authority else [layout.ACME_CA_FILE]
+    files.managed(name="Write the renewal of the certificate", files=units, absent=surplus)
     service.ready(
         name="Run the timer of the renewal", unit=f"{CERTIFICATE}.timer", files=units, check="true", timeout_s=0
     )
+
+
+def renewal_unit(settings: Settings, old_libffi: bool) -> str:
+    """Return the unit that renews the proxy's certificate; `old_libffi` as its platform has it."""
+    wanted = settings.acme_certificate if settings.uses_acme else settings.proxy_certificate
+    own = f"{layout.PROXY_TLS_DIR} {layout.PROXY_DIR}"
+    return render(
+        f"{layout.UNIT_DIR}/{CERTIFICATE}.service",
+        command=wanted.command("ensure"),
+        directories=f"{layout.PROXY_TLS_DIR} {layout.ACME_ACCOUNTS_DIR}" if settings.uses_acme else own,
+        pem=PEM,
+        acme=settings.uses_acme,
+        ca_file=layout.ACME_CA_FILE if settings.proxy.acme_ca_file else "",
+        old_libffi=old_libffi,
+    )
+
+
+def _acme_authority(settings: Settings) -> list[ManagedFile]:
+    path = settings.proxy.acme_ca_file
+    return [ManagedFile(layout.ACME_CA_FILE, Path(path).expanduser().read_text())] if path else []
 
 
 def _given_pem(settings: Settings) -> str:
@@ -143,7 +185,8 @@ def nginx_conf(settings: Settings, tls_groups: str) -> str:
         http_port=settings.proxy_http_port,
         tls=wanted.tls != "off",
         tls_groups=tls_groups,
-        hsts=wanted.hsts and wanted.tls == "files",
+        hsts=settings.sends_hsts,
+        challenges=layout.ACME_CHALLENGES if settings.uses_acme else "",
         own_authority=wanted.tls == "self-signed",
         names=settings.proxy_names,
         url=settings.proxy_url,
@@ -164,6 +207,10 @@ def upstreams(settings: Settings) -> dict[str, str]:
 
 def _ready(settings: Settings) -> str:
     return f"{mlflow_environment(settings).path}/bin/python -I {layout.LIBEXEC_DIR}/ready.py"
+
+
+def _works(settings: Settings) -> str:
+    return f"{_ready(settings)} proxy {_own_address(settings)}{_pem(settings)}"
 
 
 def _own_address(settings: Settings) -> str:

@@ -15,6 +15,7 @@ from pyinfra.api.facts import FactBase
 import mlflow_stack
 from mlflow_stack.domain import layout
 from mlflow_stack.domain.artifacts import StoreState
+from mlflow_stack.domain.certificates import AcmeCertificate
 from mlflow_stack.domain.firewall import RULES_FILE, UNIT
 from mlflow_stack.domain.postgresql import Cluster
 from mlflow_stack.facts.artifacts import ArtifactStore
@@ -276,3 +277,14 @@ def test_certificate_is_absent_then_well() -> None:
     assert read(OwnCertificate, "fresh") == Certificate("there is none yet", "")
     assert found.to_do == ""
     assert re.fullmatch("([0-9A-F]{2}:){31}[0-9A-F]{2}", found.fingerprint)
+
+
+def test_certificate_from_an_acme_server_is_read_like_one_of_the_host_s_own() -> None:
+    command = raw(OwnCertificate, {"certificate": AcmeCertificate("mlflow.example.com", email="admin@example.com")})
+
+    assert command == (
+        "[ ! -e /opt/mlflow/libexec/acme-certificate.sh ] || sh /opt/mlflow/libexec/acme-certificate.sh check "
+        "/etc/mlflow/credentials/proxy /etc/mlflow/credentials/acme /var/lib/mlflow-acme "
+        "https://acme-v02.api.letsencrypt.org/directory mlflow.example.com admin@example.com"
+    )
+    assert OwnCertificate().process(["ends: Feb 25 05:50:11 2027 GMT"]) == Certificate("", "")
