@@ -264,8 +264,8 @@ proxy_acme_accept_terms = False
 # Mail address that the operator may write to. It is told when the host's account is made. Empty: none.
 proxy_acme_email = ""
 
-# File, where pyinfra runs, with the authorities (PEM) that the ACME server's own certificate has to be from. Empty: those
-# that the host's system trusts.
+# File, where pyinfra runs, with the authorities (PEM) that the ACME server's own certificate has to be from. Empty:
+# those that the host's system trusts.
 proxy_acme_ca_file = ""
 
 # True says that all browsers of your users trust the certificates of proxy_acme_server: needed for HSTS there.

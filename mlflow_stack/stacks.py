@@ -198,8 +198,8 @@ class _Stack:
             )
         if any(host.uses_acme for host in self.servers):
             yield (
-                f"proxy_tls is 'acme', and {names} have one name: an ACME server would ask one of them for what another "
-                "shows; set it to 'files', with a certificate for all of them",
+                f"proxy_tls is 'acme', and {names} have one name: an ACME server would ask one of them for what "
+                "another shows; set it to 'files', with a certificate for all of them",
                 [],
             )
         for host in self.servers:

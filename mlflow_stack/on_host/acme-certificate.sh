@@ -44,8 +44,9 @@ why() {
   if [ -n "$said" ]; then
     echo "$said" | sed 's/^"detail": *"//;s/"$//;s/\\"/"/g'
   else
-    grep -v -e '^Ask for help' -e '^Saving debug log' -e '^An unexpected error' "$new/said" | grep . | tail -n 1 |
-      sed 's/^[A-Za-z_.]*: //'
+    grep -v -e '^Ask for help' -e '^Please see' -e '^Saving debug log' -e '^An unexpected error' "$new/said" |
+      grep . | tail -n 1 | sed -e 's/^[A-Za-z_.]*: //' -e 's/.*\[Errno [0-9-]*\] \([A-Za-z ]*\).*/\1/' \
+      -e 's/.*certificate verify failed: \([A-Za-z -]*\) (.*/its own certificate is not trusted here: \1/'
   fi
 }
 
@@ -65,7 +66,7 @@ get_certificate() {
     --fullchain-path "$new/fullchain.pem" > "$new/printed" 2> "$new/said" || {
     code=$?
     [ $code != 124 ] || fail "there was no end of it after four minutes"
-    fail "$(why)"
+    fail "$(why | sed 's/[.]$//')"
   }
   key=$(openssl pkey -in "$new/server.key" -pubout)
   [ "$(openssl x509 -in "$new/fullchain.pem" -noout -pubkey)" = "$key" ] || fail "what came is not for our key"

@@ -8,6 +8,7 @@ there is one, which would be a mistake of the server's.
 import shutil
 import sys
 from datetime import datetime, timedelta, timezone
+from itertools import pairwise
 from pathlib import Path
 
 from cryptography import x509
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 
 def main(directory: Path, arguments: list[str]) -> int:
     (directory / "arguments").write_text("\n".join(arguments))
-    options = {name: Path(value) for name, value in zip(arguments, arguments[1:], strict=False)}
+    options = {name: Path(value) for name, value in pairwise(arguments)}
     options["--logs-dir"].mkdir(exist_ok=True)
     if (directory / "said").exists():
         shutil.copy(directory / "log", options["--logs-dir"] / "letsencrypt.log")

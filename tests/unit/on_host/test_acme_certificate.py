@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ SERVER, NAME = "https://ca.example.com/directory", "mlflow.example.com"
 MARK = f"from the ACME server {SERVER}\n"
 TO_DO = f"to do: a certificate for {NAME} is asked for"
 # What certbot 2.1 has said to pebble 2.4: the end of its standard error, and what matters of its log.
-ASK_FOR_HELP = "Ask for help or search for solutions at https://community.letsencrypt.org. See the logfile for details.\n"
+ASK_FOR_HELP = "Ask for help or search for solutions at https://community.letsencrypt.org. See the logfile.\n"
 SAVING = "Saving debug log to /var/lib/mlflow-acme/log/letsencrypt.log\n"
 NONCE = '  "type": "urn:ietf:params:acme:error:badNonce",\n  "detail": "JWS has an invalid anti-replay nonce: u2xq",\n'
 REFUSED = (
@@ -38,9 +39,24 @@ UNREACHED = (
     f"{ASK_FOR_HELP}",
     "",
 )
+POOL = (
+    "requests.exceptions.{kind}: HTTPSConnectionPool(host='ca.example.com', port=443): Max retries exceeded with url: /"
+)
+NAMELESS = (
+    f"{SAVING}An unexpected error occurred:\n{POOL.format(kind='ConnectionError')} (Caused by NewConnectionError('"
+    "<urllib3.connection.HTTPSConnection object at 0x7f4bbe8ff890>: Failed to establish a new connection: [Errno -2] "
+    f"Name or service not known'))\n{ASK_FOR_HELP}",
+    "",
+)
+STRANGE = (
+    f"{SAVING}An unexpected error occurred:\n{POOL.format(kind='SSLError')} (Caused by SSLError("
+    "SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to get local "
+    f"issuer certificate (_ssl.c:992)')))\n{ASK_FOR_HELP}",
+    "",
+)
 COMPACT = (
     f"{SAVING}Some challenges have failed.\n{ASK_FOR_HELP}",
-    '{"type":"urn:ietf:params:acme:error:connection","detail":"The server could not connect to validation target"}\n',
+    '{"type":"urn:ietf:params:acme:error:connection","detail":"The server could not connect to validation target."}\n',
 )
 
 
@@ -134,7 +150,7 @@ def test_certbot_is_told_all_of_it_and_never_the_key(place: Place) -> None:
     place.run("ensure")
 
     asked = place.asked()
-    options = dict(zip(asked, asked[1:], strict=False))
+    options = dict(pairwise(asked))
     assert asked[:4] == ["certonly", "--non-interactive", "--agree-tos", "--register-unsafely-without-email"]
     assert (options["--server"], options["--webroot-path"]) == (SERVER, f"{place.root}/state/challenges")
     assert options["--config-dir"] == f"{place.root}/accounts"
@@ -214,9 +230,11 @@ def test_key_that_others_may_read_is_replaced(place: Place) -> None:
     [
         (REFUSED, 'Order included an identifier for which issuance is forbidden by policy: "mlflow.example.com"'),
         (UNREACHED, "Requesting ca.example.com/directory: Connection refused"),
+        (NAMELESS, "Name or service not known"),
+        (STRANGE, "its own certificate is not trusted here: unable to get local issuer certificate"),
         (COMPACT, "The server could not connect to validation target"),
     ],
-    ids=["refused", "unreached", "compact"],
+    ids=["refused", "unreached", "nameless", "strange", "compact"],
 )
 def test_reason_of_a_failure_is_told_and_kept_and_what_was_there_stays(
     place: Place, said: tuple[str, str], words: str
