@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pyinfra.api.deploy import deploy
 
 from mlflow_stack import secret_store
@@ -12,15 +10,16 @@ from mlflow_stack.domain.files import ManagedFile
 from mlflow_stack.domain.login import TRACKING_AREA, Login, model_area
 from mlflow_stack.domain.survey import HostSurvey
 from mlflow_stack.domain.tracking_server import MODELS_PASSWORD, MODELS_USER
-from mlflow_stack.operations import certificates, files, proxy, service
+from mlflow_stack.operations import files, proxy, service
+from mlflow_stack.roles import proxy_certificate
 from mlflow_stack.roles.base import program
 from mlflow_stack.roles.conda import mlflow_environment
+from mlflow_stack.roles.proxy_certificate import PEM
 from mlflow_stack.settings import Settings
 from mlflow_stack.templates import render
 
-UNIT, LOGIN, CERTIFICATE = "mlflow-proxy", "mlflow-proxy-login", "mlflow-proxy-certificate"
+UNIT, LOGIN = "mlflow-proxy", "mlflow-proxy-login"
 NGINX_CONF, LOGINS = f"{layout.PROXY_DIR}/nginx.conf", f"{layout.CREDENTIALS_DIR}/logins"
-PEM = f"{layout.PROXY_TLS_DIR}/server.pem"
 PROGRAMS = ("login.py",)
 # nginx tries its configuration where it is written, with the paths that it has outside the unit's sandbox.
 _CHECK = (
@@ -36,7 +35,7 @@ def deploy_proxy(settings: Settings, survey: HostSurvey) -> None:
     programs = (*PROGRAMS, "acme-certificate.sh") if settings.uses_acme else PROGRAMS
     files.managed(name="Install the programs of the proxy", files=[*map(program, programs)])
     proxy.logins(name="Write the logins", path=LOGINS, passwords=_passwords(settings))
-    _certificate(settings, survey)
+    proxy_certificate.before_the_start(settings, survey)
     files.managed(name="Write the units and configuration of mlflow-proxy", files=[*login_units, *units])
     service.ready(
         name="Run mlflow-proxy-login and see it refuse",
@@ -56,8 +55,7 @@ def deploy_proxy(settings: Settings, survey: HostSurvey) -> None:
         timeout_s=30,
         reloads=True,
     )
-    if settings.uses_acme:
-        _acme_certificate(settings, survey)
+    proxy_certificate.after_the_start(settings, survey, _works(settings))
 
 
 def _passwords(settings: Settings) -> dict[Login, str]:
@@ -76,75 +74,6 @@ def _passwords(settings: Settings) -> dict[Login, str]:
         password = secret_store.resolve(*MODELS_PASSWORD, stack=settings.inventory.stack)
         found[TRACKING_AREA, MODELS_USER] = password
     return found
-
-
-def _certificate(settings: Settings, survey: HostSurvey) -> None:
-    if settings.uses_acme:
-        certificates.stand_in(name="Make a certificate until there is one", certificate=settings.proxy_certificate)
-        return
-    if settings.proxy.tls == "self-signed":
-        _own_certificate(settings, survey)
-        return
-    service.absent(name="Renew no certificate of our own", units=[f"{CERTIFICATE}.timer", f"{CERTIFICATE}.service"])
-    if settings.proxy.tls == "files":
-        pem = ManagedFile(PEM, _given_pem(settings), mode="600", is_secret=True)
-        files.managed(name="Write the certificate", files=[pem])
-
-
-def _own_certificate(settings: Settings, survey: HostSurvey) -> None:
-    certificates.own(name="Make a certificate", certificate=settings.proxy_certificate)
-    _renewal(settings, survey)
-
-
-def _acme_certificate(settings: Settings, survey: HostSurvey) -> None:
-    """Ensure the certificate from the ACME server, which asks a proxy that runs already."""
-    _renewal(settings, survey)
-    certificates.issued(
-        name="Get the certificate from the ACME server",
-        certificate=settings.acme_certificate,
-        unit=f"{CERTIFICATE}.service",
-        check=_works(settings),
-    )
-
-
-def _renewal(settings: Settings, survey: HostSurvey) -> None:
-    renewal, timer = (f"{layout.UNIT_DIR}/{CERTIFICATE}.{kind}" for kind in ("service", "timer"))
-    authority = _acme_authority(settings)
-    units = [
-        *authority,
-        ManagedFile(renewal, renewal_unit(settings, survey.platform.old_libffi)),
-        ManagedFile(timer, render(timer, acme=settings.uses_acme), check=survey.platform.verify_unit),
-    ]
-    surplus = [] if authority else [layout.ACME_CA_FILE]
-    files.managed(name="Write the renewal of the certificate", files=units, absent=surplus)
-    service.ready(
-        name="Run the timer of the renewal", unit=f"{CERTIFICATE}.timer", files=units, check="true", timeout_s=0
-    )
-
-
-def renewal_unit(settings: Settings, old_libffi: bool) -> str:
-    """Return the unit that renews the proxy's certificate; `old_libffi` as its platform has it."""
-    wanted = settings.acme_certificate if settings.uses_acme else settings.proxy_certificate
-    own = f"{layout.PROXY_TLS_DIR} {layout.PROXY_DIR}"
-    return render(
-        f"{layout.UNIT_DIR}/{CERTIFICATE}.service",
-        command=wanted.command("ensure"),
-        directories=f"{layout.PROXY_TLS_DIR} {layout.ACME_ACCOUNTS_DIR}" if settings.uses_acme else own,
-        pem=PEM,
-        acme=settings.uses_acme,
-        ca_file=layout.ACME_CA_FILE if settings.proxy.acme_ca_file else "",
-        old_libffi=old_libffi,
-    )
-
-
-def _acme_authority(settings: Settings) -> list[ManagedFile]:
-    path = settings.proxy.acme_ca_file
-    return [ManagedFile(layout.ACME_CA_FILE, Path(path).expanduser().read_text())] if path else []
-
-
-def _given_pem(settings: Settings) -> str:
-    key = secret_store.resolve(settings.proxy.tls_key, "proxy_tls_key")
-    return f"{key.strip()}\n{Path(settings.proxy.tls_certificate).expanduser().read_text()}"
 
 
 def _pem(settings: Settings) -> str:

@@ -18,7 +18,8 @@ from mlflow_stack.domain.artifacts import MARK
 from mlflow_stack.domain.firewall import Opening
 from mlflow_stack.domain.tracking import environment_file
 from mlflow_stack.roles.firewall import rules_text, unit_text
-from mlflow_stack.roles.proxy import LOGINS, nginx_conf, renewal_unit
+from mlflow_stack.roles.proxy import LOGINS, nginx_conf
+from mlflow_stack.roles.proxy_certificate import renewal_unit
 from mlflow_stack.roles.tracking import variables
 from mlflow_stack.settings import ROLES, Settings
 from mlflow_stack.templates import render
