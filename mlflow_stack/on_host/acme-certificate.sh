@@ -32,7 +32,7 @@ reason() {
 }
 
 fail() {
-  echo "$server gave no certificate for $name: $1; what was there before stays in use" > "$state/failure"
+  printf '%s\n' "$server gave no certificate for $name: $1; what was there before stays in use" > "$state/failure"
   cat "$state/failure" >&2
   exit 1
 }
@@ -42,7 +42,7 @@ why() {
   # A nonce that is out of date is no failure: certbot takes a new one.
   said=$(grep -o '"detail": *"\([^"\\]\|\\.\)*"' "$state/log/letsencrypt.log" 2> /dev/null | grep -v nonce | tail -n 1)
   if [ -n "$said" ]; then
-    echo "$said" | sed 's/^"detail": *"//;s/"$//;s/\\"/"/g'
+    printf '%s\n' "$said" | sed 's/^"detail": *"//;s/"$//;s/\\"/"/g'
   else
     grep -v -e '^Ask for help' -e '^Please see' -e '^Saving debug log' -e '^An unexpected error' "$new/said" |
       grep . | tail -n 1 | sed -e 's/^[A-Za-z_.]*: //' -e 's/.*\[Errno [0-9-]*\] \([A-Za-z ]*\).*/\1/' \

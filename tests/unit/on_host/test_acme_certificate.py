@@ -56,7 +56,7 @@ STRANGE = (
 )
 COMPACT = (
     f"{SAVING}Some challenges have failed.\n{ASK_FOR_HELP}",
-    '{"type":"urn:ietf:params:acme:error:connection","detail":"The server could not connect to validation target."}\n',
+    '{"type":"urn:ietf:params:acme:error:connection","detail":"The server could not\\nreach validation target."}\n',
 )
 
 
@@ -232,7 +232,7 @@ def test_key_that_others_may_read_is_replaced(place: Place) -> None:
         (UNREACHED, "Requesting ca.example.com/directory: Connection refused"),
         (NAMELESS, "Name or service not known"),
         (STRANGE, "its own certificate is not trusted here: unable to get local issuer certificate"),
-        (COMPACT, "The server could not connect to validation target"),
+        (COMPACT, "The server could not\\nreach validation target"),
     ],
     ids=["refused", "unreached", "nameless", "strange", "compact"],
 )
