@@ -250,7 +250,8 @@ def test_server_that_is_down_is_named_and_the_proxy_works_with_a_certificate_of_
 
     assert wait_until(server.answers, 20)
     stack.host.run(f"systemctl start {CERTIFICATE}")
-    assert stack.fault() == ""
+    # nginx is told to reload, and does it a moment later.
+    assert wait_until(lambda: stack.fault() == "", 20), stack.fault()
     assert stack.converge().changed == []
 
 
