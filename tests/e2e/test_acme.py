@@ -195,6 +195,7 @@ def test_nothing_is_shown_without_tls_but_what_an_acme_server_asks_for(stack: Ce
         session.trust_env = False
         sent_on = session.get(f"{plain}/.well-known/", allow_redirects=False, timeout=20)
     assert (sent_on.status_code, sent_on.headers["Location"]) == (301, f"https://{NAME}/.well-known/")
+    assert "[warn]" not in stack.host.run("journalctl -u mlflow-proxy --no-pager").stdout
 
 
 def test_renewal_leaves_a_certificate_alone_that_is_well(stack: Certified) -> None:
