@@ -45,7 +45,7 @@ class Proxied(Stack):
     @classmethod
     def of(cls, stack: Stack) -> Proxied:
         proxied = cls(stack.host, stack.directory)
-        proxied.settings |= {
+        proxied.settings = stack.settings | {
             "tracking_bind": "",
             "production_bind": "",
             "tracking_public_name": NAME,

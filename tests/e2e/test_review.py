@@ -65,7 +65,7 @@ def test_drift_shows_what_somebody_changed_by_hand(stack: Stack) -> None:
     ]
     assert "        -MLFLOW_WORKERS=7" in lines
     assert '        +MLFLOW_WORKERS="1"' in lines
-    assert lines[-1] == "mlflow1: 2 operations to run, with 4 commands, 1 of them for files; 17 as declared"
+    assert lines[-1] == "mlflow1: 2 operations to run, with 4 commands, 1 of them for files; 18 as declared"
 
 
 def test_reviewed_plan_is_applied_once_and_is_stale_then(stack: Stack, plan: Path) -> None:
