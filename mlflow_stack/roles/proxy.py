@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pyinfra.api.deploy import deploy
 
 from mlflow_stack import secret_store
@@ -59,12 +61,9 @@ def deploy_proxy(settings: Settings, survey: HostSurvey) -> None:
 
 
 def _passwords(settings: Settings) -> dict[Login, str]:
-    """Return the password of each user of each area; a model without users of its own has those of the proxy."""
-    areas = {TRACKING_AREA: ("proxy_users", settings.proxy.users)} if "tracking" in settings.groups else {}
-    for model in settings.proxied_models():
-        own = settings.production.models[model].users
-        setting = f"production_models.{model}.users" if own else "proxy_users"
-        areas[model_area(model)] = (setting, own or settings.proxy.users)
+    """Return the password of each user of each area."""
+    areas = {TRACKING_AREA: users_of(settings)} if "tracking" in settings.groups else {}
+    areas |= {model_area(model): users_of(settings, model) for model in settings.proxied_models()}
     found = {
         (area, user): secret_store.resolve(reference, f"{setting}.{user}", stack=settings.inventory.stack)
         for area, (setting, users) in areas.items()
@@ -74,6 +73,13 @@ def _passwords(settings: Settings) -> dict[Login, str]:
         password = secret_store.resolve(*MODELS_PASSWORD, stack=settings.inventory.stack)
         found[TRACKING_AREA, MODELS_USER] = password
     return found
+
+
+def users_of(settings: Settings, model: str = "") -> tuple[str, Mapping[str, str]]:
+    """Return who may log in to a model, or to the tracking server: the setting that names them, and references to
+    their passwords. A model without users of its own has those of the proxy."""
+    own = settings.production.models[model].users if model else {}
+    return (f"production_models.{model}.users", own) if own else ("proxy_users", settings.proxy.users)
 
 
 def _pem(settings: Settings) -> str:
