@@ -13,7 +13,7 @@ from pathlib import Path
 from mlflow_stack.conform import gather
 from mlflow_stack.conform.checks import Subject
 from mlflow_stack.conform.junit import to_junit
-from mlflow_stack.conform.promises import CHECKS
+from mlflow_stack.conform.promises import BY_TEST, CHECKS
 from mlflow_stack.conform.report import to_text
 from mlflow_stack.conform.results import BROKEN, judge_all
 from mlflow_stack.conform.waivers import BadWaivers, Waiver, read
@@ -29,8 +29,9 @@ def conform(
 ) -> int:
     """Ask all hosts, print what holds and what does not, and return the exit status."""
     today = datetime.datetime.now(datetime.timezone.utc).date()
+    numbers, by_test = {check.number for check in CHECKS}, {line.number for line in BY_TEST}
     try:
-        waived = read(waivers, {check.number for check in CHECKS}, today) if waivers else []
+        waived = read(waivers, numbers, by_test, today) if waivers else []
     except BadWaivers as problem:
         print(problem, file=sys.stderr)
         return ERROR

@@ -129,7 +129,7 @@ def _exposure(settings: Settings) -> str:
     return f"for u in {names}; do systemd-analyze security --no-pager $u | tail -n 1; done"
 
 
-@check("8.13", "systemd counts the exposure of each service no higher than promised", EVERY, _exposure)
+@check("8.13", "No service is more exposed than promised, as systemd counts it", EVERY, _exposure)
 def exposure(subject: Subject) -> Iterator[Fault]:
     pattern = re.compile(r"exposure level for (\S+): ([\d.]+)")
     found = {match[1]: match[2] for match in map(pattern.search, subject.lines("8.13")) if match}

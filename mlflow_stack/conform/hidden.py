@@ -94,7 +94,7 @@ true"""
 def arguments(subject: Subject) -> Iterator[Fault]:
     for hit in _hits(subject, "5.3"):
         kind, _, name = hit.partition(" ")
-        shown = "systemctl show" if kind == "unit" else "its arguments"
+        shown = "what systemctl shows" if kind == "unit" else "the arguments"
         yield Fault(f"a secret of the host is in {shown} of {name}", "nowhere but in its file", CHANGE)
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
 
-from mlflow_stack.conform.promises import BY_TEST, TITLES, Tested, promise_of
+from mlflow_stack.conform.promises import BY_TEST, TITLES, ByTest, promise_of
 from mlflow_stack.conform.report import clean, details, remarks
 from mlflow_stack.conform.results import BROKEN, Outcome, Result
 from mlflow_stack.conform.waivers import Waiver
@@ -32,7 +32,7 @@ def to_junit(results: Sequence[Result], waivers: Sequence[Waiver], unasked: Mapp
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
 
 
-def _suite(root: ElementTree.Element, name: str, results: Sequence[Result], tested: Sequence[Tested]) -> None:
+def _suite(root: ElementTree.Element, name: str, results: Sequence[Result], tested: Sequence[ByTest]) -> None:
     counted = Counter(result.outcome for result in results)
     failures, errors = counted[Outcome.FAILS], counted[Outcome.UNKNOWN]
     skipped = len(tested) + len(results) - failures - errors - counted[Outcome.HOLDS]

@@ -39,10 +39,11 @@ class Waiver:
         return f"{self.number} on {self.host}"
 
 
-def read(path: Path, numbers: Collection[str], today: datetime.date) -> list[Waiver]:
+def read(path: Path, numbers: Collection[str], by_test: Collection[str], today: datetime.date) -> list[Waiver]:
     """Return the waivers of a YAML file; raise BadWaivers with everything that is wrong in it, but for unknown hosts.
 
-    One that is over is read like any other: that its check fails is for results.py to say.
+    `numbers` are those of checks, `by_test` those of lines that are never asked. A waiver that is over is read like any
+    other: that its check fails is for results.py to say.
     """
     try:
         # All scalars are text to it, or 8.10 would be the number 8.1; it makes no objects.
@@ -59,7 +60,7 @@ def read(path: Path, numbers: Collection[str], today: datetime.date) -> list[Wai
     problems = [
         f"  waiver {place}: {problem}"
         for place, entry in enumerate(entries, start=1)
-        for problem in _problems(entry, numbers, today)
+        for problem in _problems(entry, numbers, by_test, today)
     ]
     problems += _doubled(entries) if not problems else []
     if problems:
@@ -68,7 +69,7 @@ def read(path: Path, numbers: Collection[str], today: datetime.date) -> list[Wai
     return [Waiver(**{**entry, "until": datetime.date.fromisoformat(entry["until"])}) for entry in entries]
 
 
-def _problems(entry: Any, numbers: Collection[str], today: datetime.date) -> Iterator[str]:
+def _problems(entry: Any, numbers: Collection[str], by_test: Collection[str], today: datetime.date) -> Iterator[str]:
     if not isinstance(entry, dict):
         yield f"found {entry!r}, expected {', '.join(KEYS)}"
         return
@@ -80,16 +81,16 @@ def _problems(entry: Any, numbers: Collection[str], today: datetime.date) -> Ite
         if not isinstance(entry.get(key), str) or not entry[key].strip():
             yield f"{key}: missing; expected {_EXPECTED[key]}"
     number, until, reason = (str(entry.get(key, "")) for key in ("number", "until", "reason"))
-    if number and number not in numbers:
-        near = difflib.get_close_matches(number, list(numbers), n=1, cutoff=0.6)
-        yield f"number: there is no check {number}" + (f"; did you mean {near[0]}?" if near else f"; {_LIST}")
+    if number in by_test:
+        yield f"number: {number} is proved by test and asked of no stack; there is nothing to waive"
+    elif number and number not in numbers:
+        yield f"number: there is no check {number}; docs/promises.md lists them"
     if 0 < len(reason.strip()) < SHORTEST:
         yield f"reason: found {reason!r}, expected a sentence that a stranger understands"
     if until:
         yield from _date_problems(until, today)
 
 
-_LIST = "docs/promises.md lists them"
 _EXPECTED = {
     "number": "that of a check, as 8.9",
     "host": f"the name of a host in the inventory, or {ALL}",
