@@ -28,7 +28,7 @@ from mlflow_stack.conform.checks import (
     check,
 )
 from mlflow_stack.conform.database import LEFT_DAYS
-from mlflow_stack.conform.working import BODY, SEARCH, models
+from mlflow_stack.conform.working import BODY, SEARCH, asked, models
 from mlflow_stack.roles import proxy as proxy_role
 from mlflow_stack.roles.proxy import users_of
 from mlflow_stack.settings import Settings
@@ -82,7 +82,10 @@ def login(subject: Subject) -> Iterator[Fault]:
 @check("6.6", "Asked as users ask, each model says that it works", REACHED_MODELS)
 def ping(subject: Subject) -> Iterator[Fault]:
     settings = subject.settings
-    for model in [model for model in models(settings) if settings.production.models[model].required]:
+    served = [model for model, answers in asked(subject).items() if answers]
+    if not served:
+        raise NotAsked("no model was released")
+    for model in served:
         if settings.has_proxy:
             headers = _login(subject, *users_of(settings, model))
             answer = call(_proved(subject), "GET", f"/models/{model}/ping", headers)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from shlex import quote
 
-from mlflow_stack.conform.checks import EVERY, MODELS, TRACKING, Fault, Subject, Unknown, check
+from mlflow_stack.conform.checks import EVERY, MODELS, TRACKING, Fault, NotAsked, Subject, Unknown, check
 from mlflow_stack.domain import firewall, layout
 from mlflow_stack.roles import postgresql, production, proxy, tracking
 from mlflow_stack.settings import Settings
@@ -109,8 +109,10 @@ def _predict(settings: Settings) -> str:
 
 @check("6.3", "Each model that was released predicts for its input example", MODELS, _predict)
 def predictions(subject: Subject) -> Iterator[Fault]:
-    for line in subject.lines("6.3"):
-        model, *answers = line.split()
+    said = asked(subject)
+    if not any(said.values()) and not any(model.required for model in subject.settings.production.models.values()):
+        raise NotAsked("no model was released")
+    for model, answers in said.items():
         unit = f"{production.UMBRELLA}@{model}.service"
         if not answers:
             if subject.settings.production.models[model].required:
@@ -119,6 +121,11 @@ def predictions(subject: Subject) -> Iterator[Fault]:
             yield Fault(f"{model}: HTTP {answers[0]} for /ping", "HTTP 200", LOG.format(unit))
         elif answers[1:] not in ([], ["200", "1"]):
             yield Fault(f"{model}: HTTP {answers[1]} and no prediction", "predictions", LOG.format(unit))
+
+
+def asked(subject: Subject) -> dict[str, list[str]]:
+    """Return what each model answered on its host; nothing for one that was never released."""
+    return {model: answers for model, *answers in map(str.split, subject.lines("6.3"))}
 
 
 CHECKS = (services, database, predictions)

@@ -26,6 +26,7 @@ from lab.errors import CommandFailed
 from lab.process import wait_until
 from tests.e2e import web
 from tests.e2e.browser import LoggedIn, skip_without_chromium
+from tests.e2e.conform import conform
 from tests.e2e.load import Load
 from tests.e2e.stack import EXAMPLE, Stack
 
@@ -472,3 +473,9 @@ def test_fingerprint_that_a_run_prints_is_that_of_the_authority(stack: Proxied) 
     expected = x509.load_pem_x509_certificate(stack.ca.read_bytes()).fingerprint(hashes.SHA256()).hex(":").upper()
     assert expected in run.output
     assert json.dumps(ADMIN[1]) not in run.output
+
+
+def test_every_promise_that_can_be_asked_is_kept_after_all_this(stack: Proxied) -> None:
+    found = conform(stack)
+
+    assert found.is_kept, found.output

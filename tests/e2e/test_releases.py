@@ -20,6 +20,7 @@ from lab import Lab
 from lab.inventory import settings
 from mlflow_stack.platforms import PLATFORMS, Platform
 from tests.e2e import web
+from tests.e2e.conform import conform
 from tests.e2e.conftest import NAME
 from tests.e2e.stack import EXAMPLE, REPOSITORY, Run, Stack
 from tests.e2e.test_proxy import ADMIN, SHOP, Proxied
@@ -125,6 +126,12 @@ def test_database_is_the_one_of_the_release_and_has_the_runs(told: Told) -> None
     connection.close()
 
     assert found == (told.platform.postgresql, 3)
+
+
+def test_promises_that_can_be_asked_are_kept_on_every_release(told: Told) -> None:
+    found = conform(told.stack, **_by_tcp(told.stack))
+
+    assert found.is_kept, found.output
 
 
 def test_systemd_is_that_of_the_table_or_newer_and_has_no_failed_unit(told: Told) -> None:

@@ -13,6 +13,7 @@ from lab import Host, Lab
 from lab.inventory import connection, settings
 from lab.process import wait_until
 from tests.e2e import web
+from tests.e2e.conform import conform
 from tests.e2e.conftest import NAME
 from tests.e2e.stack import Run, Stack
 
@@ -223,3 +224,12 @@ def test_changed_password_is_rotated_by_one_run(apart: tuple[TwoHosts, Run, Run]
     ]
     assert stack.psql("sslmode=require", "another one") == "t"
     assert stack.converge().changed == []
+
+
+def test_every_promise_that_can_be_asked_is_kept_on_both_hosts(apart: tuple[TwoHosts, Run, Run]) -> None:
+    stack, _, _ = apart
+
+    found = conform(stack)
+
+    assert found.is_kept, found.output
+    assert found.held >= {f"{NAME} 5.5", f"{NAME} 6.4", f"{NAME} 8.6", "db1 5.5", "db1 8.9", "db1 8.17", "db1 8.18"}

@@ -271,7 +271,9 @@ def test_model_without_an_example_or_without_a_release_is_judged_by_what_it_is()
     assert found(working.predictions, ["diabetes 200 "], required) == []
     assert found(working.predictions, ["diabetes 000 000 0"], required) == ["diabetes: HTTP 000 for /ping"]
     assert found(working.predictions, ["diabetes"], required) == ["diabetes was never released"]
-    assert found(working.predictions, ["diabetes"], optional) == []
+    assert found(working.predictions, ["diabetes 200 200 1"], optional) == []
+    with pytest.raises(NotAsked, match="no model was released"):
+        found(working.predictions, ["diabetes"], optional)
 
 
 # --- what services may do ------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import socket
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,8 @@ def host(port: int, **data: Any) -> Settings:
 
 
 def found(check: Check, subject: Subject) -> list[str]:
+    # What the host has said of its models.
+    subject = replace(subject, answers={"6.3": ["diabetes 200 200 1", "status 0"]})
     return [fault.found for fault in check.judge(subject)]
 
 
@@ -201,7 +204,7 @@ def test_login_is_sent_only_where_a_user_would_send_it(issued: Issued) -> None:
     with serving(good, issued.file) as served:
         subject = Subject(host(served.port), trusted=issued.authority)
         for check in FROM_OUTSIDE:
-            list(check.judge(subject))
+            found(check, subject)
 
     with_login = [
         (method, path) for method, path, headers in served.requests if _password(headers) in (ADMIN[1], SHOP[1])
@@ -249,6 +252,13 @@ def test_servers_that_others_reach_without_a_proxy_are_asked_themselves() -> Non
         assert found(reached.forged_host, Subject(own)) == ["HTTP 200 for conform.invalid"]
 
     assert [(method, path) for method, path, _ in served.requests] == [("POST", SEARCH)]
+
+
+def test_model_that_was_never_released_is_not_asked(issued: Issued) -> None:
+    subject = Subject(host(1), trusted=issued.authority, answers={"6.3": ["diabetes", "status 0"]})
+
+    with pytest.raises(NotAsked, match="no model was released"):
+        list(reached.ping.judge(subject))
 
 
 # --- ports ---------------------------------------------------------------------------------------------------------
