@@ -45,7 +45,10 @@ class Subject:
     answers: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def lines(self, number: str) -> list[str]:
-        """Return what the script of a check printed; Unknown when it did not come to its end."""
+        """Return what the script of a check printed; Unknown when it did not come to its end.
+
+        A script that has nothing to look into ends early, with the status of that.
+        """
         lines = [line for line in self.answers.get(number, ()) if line]
         status = lines.pop().removeprefix("status ") if lines and lines[-1].startswith("status ") else ""
         if status == "124":

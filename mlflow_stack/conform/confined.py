@@ -86,6 +86,8 @@ def sockets(subject: Subject) -> Iterator[Fault]:
     for line in lines:
         status, mode, user, group, path = line.split(" ", 4)
         expected = f"660 {_own_sockets(subject.settings)[path]}"
+        if status in ("1", "126", "127"):  # runuser(1): it could not be started
+            raise Unknown("the user nobody could not be made to try")
         if status != "7":  # curl(1): it could not connect
             yield Fault(f"the user nobody reached {path}", "Permission denied")
         elif f"{mode} {user} {group}" != expected:
@@ -178,6 +180,7 @@ def _writable(settings: Settings) -> str:
     places = [layout.LIBEXEC_DIR, layout.CONFIG_DIR, layout.ENVS_DIR, settings.conda.prefix]
     others = r"\( ! -user root -o -perm /002 -o -perm /020 ! -group root \)"
     return (
+        f"[ -d {layout.LIBEXEC_DIR} ] || exit; "
         f"find {' '.join(map(quote, places))} {layout.UNIT_DIR}/mlflow* -xdev ! -type l {others} "
         "-printf '%m %u %g %p\\n' | head -n 10; true"
     )

@@ -10,8 +10,8 @@ from mlflow_stack.settings import Settings
 
 CHANGE = "find out what wrote it there; then change the secret (docs/how-to/check-a-stack.md) and remove it"
 
-# Prints each secret of the host, a line each. What is shorter than eight characters is anywhere. It goes from pipe to
-# pipe, and never into an argument or a file.
+# Prints each secret of the host, a line each; of a key what is not in its certificate, as an RSA modulus can be. What is
+# shorter than eight characters is anywhere. All of it goes from pipe to pipe, and never into an argument or a file.
 SECRETS = f"""
 secrets() {{
   cd {layout.CREDENTIALS_DIR} || return 1
@@ -19,8 +19,12 @@ secrets() {{
     [ ! -f pgpass ] || sed 's/^\\*:\\*:\\*:\\*://; s/\\\\\\(.\\)/\\1/g' pgpass
     [ ! -f tracking-password ] || cat tracking-password
     [ ! -f logins ] || awk '!/^#/ {{ print $4 }}' logins
-    cat proxy/*.pem proxy/*.key {layout.DATABASE_TLS_DIR}/*.pem {layout.DATABASE_TLS_DIR}/*.key 2> /dev/null |
-      sed -n '/BEGIN .*PRIVATE KEY/,/END .*PRIVATE KEY/{{/-----/!p}}'
+    cat proxy/*.pem proxy/*.key {layout.DATABASE_TLS_DIR}/*.pem {layout.DATABASE_TLS_DIR}/*.key 2> /dev/null | awk '
+      /-----BEGIN / {{ private = /PRIVATE KEY/; next }}
+      /-----END / {{ next }}
+      private {{ key[$0] }}
+      !private {{ public[$0] }}
+      END {{ for (line in key) if (!(line in public)) print line }}'
   }} | awk 'length >= 8'
 }}
 echo "secrets $(secrets | wc -l)"
@@ -79,6 +83,7 @@ def _arguments(_: Settings) -> str:
     return f"""{SECRETS}
 cd /
 show() {{ runuser -u nobody -- systemctl show "$@"; }}
+[ -n "$(show -p Version)" ] || exit
 if show '*' | grep -qaFf <(secrets); then
   for unit in $(systemctl list-units --all --plain --no-legend | awk '{{ print $1 }}'); do
     if show -- "$unit" | grep -qaFf <(secrets); then echo "unit $unit"; fi
@@ -100,6 +105,7 @@ def arguments(subject: Subject) -> Iterator[Fault]:
 
 def _journal(_: Settings) -> str:
     return f"""{SECRETS}
+[ -n "$(journalctl -q -n 1)" ] || exit
 journalctl -q --no-pager --all --since=-24h | grep -aFf <(secrets) | awk '
   $5 ~ /^[A-Za-z0-9_.@-]+(\\[[0-9]+\\])?:$/ {{ sub(/(\\[[0-9]+\\])?:$/, "", $5); print $5; next }}
   {{ print "a program that writes several lines" }}' | sort | uniq -c
@@ -120,6 +126,7 @@ def _readable(_: Settings) -> str:
     return f"""{SECRETS}
 cd /
 mapfile -d '' -t files < <({look.format(places)}; {look.format("/home -maxdepth 3")})
+[ ${{#files[@]}} != 0 ] || exit
 for ((i = 0; i < ${{#files[@]}}; i += 1000)); do
   grep -slaFf <(secrets) -- "${{files[@]:i:1000}}"
 done | head -n 20

@@ -56,7 +56,7 @@ def places(tmp_path: Path) -> dict[str, str]:
     escaped = PASSWORD.replace("\\", "\\\\").replace(":", "\\:")
     (keys / "pgpass").write_text(f"*:*:*:*:{escaped}\n")
     (keys / "logins").write_text(f"# Managed by MLflow Stack: …\ntracking admin 5a17 {HASH}\n")
-    pem = f"-----BEGIN EC PRIVATE KEY-----\n{KEY}\n-----END EC PRIVATE KEY-----\n"
+    pem = f"-----BEGIN EC PRIVATE KEY-----\n{KEY}\npublicpublic\n-----END EC PRIVATE KEY-----\n"
     (keys / "proxy/server.pem").write_text(f"{pem}-----BEGIN CERTIFICATE-----\npublicpublic\n")
     searched = "/etc /run /tmp /var/tmp /dev/shm /var/log /opt/mlflow/libexec"
     return {searched: str(etc), "/home -maxdepth 3": f"{tmp_path}/home", layout.CREDENTIALS_DIR: str(keys)}
@@ -89,6 +89,7 @@ def test_many_files_are_looked_at_with_all_secrets(places: dict[str, str]) -> No
 
 def test_host_without_a_secret_is_not_asked(places: dict[str, str], tmp_path: Path) -> None:
     empty = {**places, layout.CREDENTIALS_DIR: str(tmp_path / "none")}
+    (Path(next(iter(places.values()))) / "a file").touch()
 
     answer = run(hidden.readable, settings(), empty)
 
@@ -97,10 +98,29 @@ def test_host_without_a_secret_is_not_asked(places: dict[str, str], tmp_path: Pa
         judged(hidden.readable, answer)
 
 
+@pytest.mark.parametrize(
+    ("check", "instead"),
+    [
+        (hidden.readable, {"-print0": "-false"}),
+        (hidden.journal, {"journalctl": "true"}),
+        (hidden.arguments, {"systemctl": "true"}),
+        (confined.writable, {layout.LIBEXEC_DIR: "/nowhere"}),
+    ],
+    ids=lambda each: getattr(each, "number", ""),
+)
+def test_script_that_has_nothing_to_look_into_is_no_success(
+    places: dict[str, str], check: Check, instead: dict[str, str]
+) -> None:
+    answer = run(check, settings(), {**places, **instead})
+
+    with pytest.raises(Unknown, match="its command ended with status 1"):
+        judged(check, answer)
+
+
 def test_secret_in_the_arguments_of_a_process_is_found(places: dict[str, str]) -> None:
     leaking = subprocess.Popen(["cat", "-", HASH], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
-        own = {"/proc/[0-9]*/cmdline": f"/proc/{leaking.pid}/cmdline", "systemctl": "false"}
+        own = {"/proc/[0-9]*/cmdline": f"/proc/{leaking.pid}/cmdline", "systemctl": "echo"}
         answer = run(hidden.arguments, settings(), {**places, **own})
     finally:
         leaking.kill()
@@ -327,6 +347,8 @@ def test_socket_that_lets_others_in_is_found() -> None:
     assert found(confined.sockets, [*good[:2], good[2].replace("mlflow-proxy", "users")], own) == [
         "/run/mlflow/production-diabetes.sock is 660 mlflow-model users"
     ]
+    with pytest.raises(Unknown, match="the user nobody could not be made to try"):
+        found(confined.sockets, ["127 660 mlflow mlflow-proxy /run/mlflow/tracking.sock"], own)
     with pytest.raises(Unknown, match="there is no socket"):
         found(confined.sockets, [], own)
 
