@@ -10,8 +10,8 @@ from mlflow_stack.settings import Settings
 
 CHANGE = "find out what wrote it there; then change the secret (docs/how-to/check-a-stack.md) and remove it"
 
-# Prints each secret of the host, a line each; of a key what is not in its certificate, as an RSA modulus can be. What is
-# shorter than eight characters is anywhere. All of it goes from pipe to pipe, and never into an argument or a file.
+# Prints each secret of the host, a line each; of a key what is not in its certificate too, as an RSA modulus can be.
+# What is shorter than eight characters is anywhere. All goes from pipe to pipe, and never into an argument or a file.
 SECRETS = f"""
 secrets() {{
   cd {layout.CREDENTIALS_DIR} || return 1

