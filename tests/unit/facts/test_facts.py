@@ -27,18 +27,20 @@ from mlflow_stack.facts.firewall import FirewallRemains
 from mlflow_stack.facts.host import InstalledPackages, Layout, Survey
 from mlflow_stack.facts.mlflow import Models, Schema, SchemaState
 from mlflow_stack.facts.postgresql import Postgresql
+from mlflow_stack.facts.probe import Probe
 from mlflow_stack.facts.proxy import LoginFile, Logins
 from mlflow_stack.facts.service import EnabledInstances, Service
 from tests.data import record
 from tests.unit.recorded import DIRECTORY, lines
 
 MODULES = [path.stem for path in (Path(mlflow_stack.__file__).parent / "facts").glob("*.py") if path.stem != "__init__"]
-# Without Batch: its command and its output are those of other facts, in one (test_batch.py).
+# Without Batch: its command and its output are those of other facts, in one (test_batch.py); nor Probe, whose script is
+# that of who asks (tests/unit/conform).
 FACTS = [
     fact
     for module in MODULES
     for fact in vars(import_module(f"mlflow_stack.facts.{module}")).values()
-    if inspect.isclass(fact) and issubclass(fact, FactBase) and fact not in (FactBase, Batch)
+    if inspect.isclass(fact) and issubclass(fact, FactBase) and fact not in (FactBase, Batch, Probe)
 ]
 
 
