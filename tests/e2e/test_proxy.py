@@ -9,8 +9,10 @@ import os
 import re
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -300,6 +302,25 @@ def test_slow_clients_do_not_keep_others_waiting(stack: Proxied) -> None:
     assert answers == [200] * 20
     for connection in slow:
         connection.close()
+
+
+def test_requests_that_come_at_one_moment_are_all_answered_though_none_comes_after_them(stack: Proxied) -> None:
+    """A worker of nginx that waits for a connection which another one took would leave its own clients waiting."""
+    at_once, slowest = 12, 0.0
+    for _ in range(10):
+        moment = threading.Barrier(at_once)
+
+        def ask(moment: threading.Barrier = moment) -> float:
+            moment.wait()
+            start = time.monotonic()
+            assert stack.ask("GET", "/", None).status_code == 401
+            return time.monotonic() - start
+
+        with ThreadPoolExecutor(at_once) as pool:
+            slowest = max(slowest, *(future.result() for future in [pool.submit(ask) for _ in range(at_once)]))
+
+    print(f"the slowest of 120 requests, {at_once} at one moment: {slowest:.2f} s")
+    assert slowest < 5
 
 
 @pytest.mark.parametrize(
