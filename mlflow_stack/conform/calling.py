@@ -24,10 +24,14 @@ TIMEOUT_S = 10
 SILENCE_S = 3.0
 
 
+# In the place of certificates: those that programs of this computer trust, SSL_CERT_FILE included.
+THIS_COMPUTERS = "this computer's"
+
+
 @dataclass(frozen=True)
 class Server:
-    """Where to connect to, the name to ask for, and what its certificate has to be from (PEM): None without TLS, and
-    "" when it does not matter who answers, since nothing secret is sent."""
+    """Where to connect to, the name to ask for, and what its certificate has to be from (PEM, or THIS_COMPUTERS): None
+    without TLS, and "" when it does not matter who answers, since nothing secret is sent."""
 
     address: str
     port: int
@@ -69,6 +73,8 @@ def connect(server: Server) -> socket.socket:
 
 def context(trusted: str) -> ssl.SSLContext:
     """Return a context that takes servers which these certificates lead to, or are; with none it takes any."""
+    if trusted == THIS_COMPUTERS:
+        return ssl.create_default_context()
     found = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if trusted:
         found.load_verify_locations(cadata=trusted)

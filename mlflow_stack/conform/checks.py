@@ -35,8 +35,8 @@ class Fault:
 class Subject:
     """A host that is judged: its settings, and what it said.
 
-    `trusted`: the certificates (PEM) by which its proxy is known, "" for none. `answers`: the lines that it printed for
-    each check, by number.
+    `trusted`: the certificates by which its proxy is known (calling.Server), "" for none. `answers`: the lines that it
+    printed for each check, by number.
     """
 
     settings: Settings

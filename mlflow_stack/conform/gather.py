@@ -14,6 +14,7 @@ from pyinfra.api.exceptions import DeployError
 from pyinfra.api.host import Host
 from pyinfra.context import ctx_host
 
+from mlflow_stack.conform.calling import THIS_COMPUTERS
 from mlflow_stack.conform.checks import SECONDS, Subject
 from mlflow_stack.conform.promises import CHECKS
 from mlflow_stack.conform.waivers import unknown_hosts
@@ -86,9 +87,14 @@ def _subject(document: dict[str, Any]) -> Subject:
     answers: dict[str, list[str]] = document["answers"]
     survey = parse_survey([line for line in answers.pop(SURVEY) if line])
     authority = "\n".join(line for line in answers.pop(AUTHORITY) if not line.startswith("status "))
-    given = settings.proxy.tls_certificate if settings.has_proxy and settings.proxy.tls == "files" else ""
-    trusted = Path(given).expanduser().read_text() if given else authority
-    return Subject(settings, survey, trusted.strip(), answers)
+    return Subject(settings, survey, _trusted(settings, authority).strip(), answers)
+
+
+def _trusted(settings: Settings, authority: str) -> str:
+    """Return by which certificates the proxy of a host is known: by `authority`, if it has one of its own."""
+    if settings.has_proxy and settings.proxy.tls == "files":
+        return Path(settings.proxy.tls_certificate).expanduser().read_text()
+    return THIS_COMPUTERS if settings.uses_acme else authority
 
 
 def unfit(subject: Subject) -> str:

@@ -8,7 +8,7 @@ from shlex import quote
 
 from mlflow_stack.conform.checks import EVERY, MODELS, TRACKING, Fault, NotAsked, Subject, Unknown, check
 from mlflow_stack.domain import firewall, layout
-from mlflow_stack.roles import postgresql, production, proxy, tracking
+from mlflow_stack.roles import postgresql, production, proxy, proxy_certificate, tracking
 from mlflow_stack.settings import Settings
 
 CURL = "curl -sS --max-time 15 -H 'Content-Type: application/json'"
@@ -32,8 +32,8 @@ def units(settings: Settings) -> list[str]:
         found.append(f"{production.UMBRELLA}.service")
     if settings.has_proxy:
         found += [f"{proxy.LOGIN}.service", f"{proxy.UNIT}.service"]
-        if settings.proxy.tls == "self-signed":
-            found.append(f"{proxy.CERTIFICATE}.timer")
+        if settings.proxy.tls in ("self-signed", "acme"):
+            found.append(f"{proxy_certificate.RENEWAL}.timer")
     if settings.serves_database:
         found.append(f"{postgresql.RENEWAL}.timer")
     return found

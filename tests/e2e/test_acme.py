@@ -23,6 +23,7 @@ from requests.adapters import HTTPAdapter
 from lab import Host, Lab
 from lab.process import wait_until
 from tests.e2e import web
+from tests.e2e.conform import conform
 from tests.e2e.load import Load
 from tests.e2e.stack import REPOSITORY, Stack
 from tests.e2e.test_proxy import ADMIN, CERTIFICATE, NAME, SHOP, Proxied
@@ -165,6 +166,17 @@ def test_second_run_changes_nothing(stack: Certified) -> None:
     assert stack.converge().changed == []
 
 
+def test_promises_are_kept_as_who_trusts_the_root_sees_them(
+    stack: Certified, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(server.root))
+
+    conformed = conform(stack)
+
+    assert conformed.is_kept, conformed.output
+    assert {"mlflow1 8.1", "mlflow1 6.5"} <= conformed.held
+
+
 def test_certbot_is_confined_leaves_nothing_readable_and_has_no_timer_of_its_own(stack: Certified) -> None:
     exposure = stack.host.run(f"systemd-analyze security --no-pager {CERTIFICATE} | tail -n 1").stdout
     keys = stack.host.run(
@@ -283,6 +295,8 @@ def test_host_goes_back_to_a_certificate_of_its_own(stack: Certified, tmp_path: 
     stack.converge(**SELF_SIGNED)
 
     stack.name, stack.ca = NAME, tmp_path / "ca.crt"
+    # nginx is told to reload, and does it a moment later.
+    assert wait_until(lambda: "BEGIN CERTIFICATE" in web.get(f"http://{stack.host.address}/ca.crt").body, 20)
     stack.ca.write_text(web.get(f"http://{stack.host.address}/ca.crt").body)
     assert stack.fault() == ""
     assert stack.converge(**SELF_SIGNED).changed == []

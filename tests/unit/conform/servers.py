@@ -30,15 +30,15 @@ class Issued:
     file: Path
 
 
-def issue(directory: Path, days: float = 90, names: tuple[str, ...] = (NAME, "127.0.0.1")) -> Issued:
-    """Make an authority, and a certificate of it that ends in so many days."""
+def issue(directory: Path, days: float = 90, names: tuple[str, ...] = (NAME, "127.0.0.1"), age: float = 200) -> Issued:
+    """Make an authority, and a certificate of it that is `age` days old and ends in so many days."""
     now = datetime.datetime.now(datetime.timezone.utc)
     authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority")])
 
     def builder(subject: x509.Name, public: ec.EllipticCurvePublicKey, end: float) -> x509.CertificateBuilder:
         begun = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(public)
-        begun = begun.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=200))
+        begun = begun.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=age))
         return begun.not_valid_after(now + datetime.timedelta(days=end))
 
     basic = x509.BasicConstraints(ca=True, path_length=0)

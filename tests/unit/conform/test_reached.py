@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mlflow_stack.conform import calling, reached
+from mlflow_stack.conform.calling import THIS_COMPUTERS
 from mlflow_stack.conform.checks import Check, NotAsked, Subject, Unknown
 from mlflow_stack.conform.working import SEARCH
 from mlflow_stack.domain.survey import HostSurvey, Listener
@@ -151,6 +152,27 @@ def test_certificate_that_ends_soon_is_found(tmp_path: Path) -> None:
             f"{NAME}: it ends in 13 days",
             "127.0.0.1: it ends in 13 days",
         ]
+
+
+def test_certificate_that_is_given_for_a_week_is_judged_by_that(tmp_path: Path) -> None:
+    issued = issue(tmp_path, days=2, age=4)
+    with serving(good, issued.file) as served:
+        assert found(reached.certificate, Subject(host(served.port), trusted=issued.authority)) == []
+
+
+def test_certificate_by_acme_is_for_the_name_and_from_an_authority_that_this_computer_trusts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issued, authority = issue(tmp_path, names=(NAME,)), tmp_path / "authority.pem"
+    authority.write_text(issued.authority)
+    with serving(good, issued.file) as served:
+        subject = Subject(host(served.port, proxy_tls="acme", proxy_acme_accept_terms=True), trusted=THIS_COMPUTERS)
+        strange = found(reached.certificate, subject)
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+
+        assert strange == [f"{NAME}: unable to get local issuer certificate"]
+        assert found(reached.certificate, subject) == []
+        assert found(reached.login, subject) == []
 
 
 def test_certificate_that_proves_nothing_is_found_and_no_password_is_sent(issued: Issued, tmp_path: Path) -> None:
