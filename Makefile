@@ -50,6 +50,7 @@ static: venv
 	$(RUN) -m mypy
 	$(RUN) scripts/lock.py --check
 	$(RUN) scripts/settings_docs.py --check
+	$(RUN) scripts/promises_docs.py --check
 	$(RUN) scripts/secret_scan.py
 
 check: static  ## the fast part of the tests: lint, types, locks, docs, secrets, unit, plan
@@ -77,5 +78,6 @@ bench-compare: packages venv  ## first and no-op runs beside Ansible and stock p
 lock: venv  ## make locks/ and requirements*.txt from their sources
 	$(RUN) scripts/lock.py
 
-docs: venv  ## make docs/settings.md from group_data/all.py
+docs: venv  ## make docs/settings.md from group_data/all.py, and the lines of docs/promises.md
 	$(RUN) scripts/settings_docs.py
+	$(RUN) scripts/promises_docs.py

@@ -16,6 +16,7 @@ from bench.end_state import URL
 from lab import Host
 from lab.inventory import settings
 from mlflow_stack.domain.environment import schema_revision
+from mlflow_stack.domain.postgresql import dump_role_sql
 from mlflow_stack.setting_types import REPOSITORY
 
 POSTGRESQL = "/etc/postgresql/15/main"
@@ -45,7 +46,8 @@ DIRECTORIES = (
 USERS = ("mlflow", "mlflow-model")
 UNITS = ("mlflow-firewall.service", "mlflow-tracking.service", "mlflow-production.service")
 PACKAGES = ("ca-certificates", "curl", "nftables", "postgresql-15", "postgresql-client-15")
-ROLE, DATABASE, PREFIX, CACHE = "mlflow_user", "mlflow_db", "/opt/mlflow/miniconda3", "/opt/mlflow/cache"
+ROLE, DUMP_ROLE, DATABASE = "mlflow_user", "mlflow_dump", "mlflow_db"
+PREFIX, CACHE = "/opt/mlflow/miniconda3", "/opt/mlflow/cache"
 CREATE_DATABASE = (
     f'CREATE DATABASE "{DATABASE}" OWNER "{ROLE}" TEMPLATE template0 '
     "ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'"
@@ -55,7 +57,8 @@ DATABASE_QUERY = (
     f"SELECT 'role' FROM pg_roles WHERE rolname = '{ROLE}' "
     f"UNION ALL SELECT 'database' FROM pg_database WHERE datname = '{DATABASE}' "
     f"UNION ALL SELECT 'closed' FROM pg_database WHERE datname = '{DATABASE}' "
-    "AND NOT has_database_privilege('public', oid, 'CONNECT')"
+    "AND NOT has_database_privilege('public', oid, 'CONNECT') "
+    f"UNION ALL SELECT 'dump_role' FROM pg_roles WHERE rolname = '{DUMP_ROLE}'"
 )
 
 
@@ -88,6 +91,8 @@ def _postgresql(host: Host, directory: Path) -> dict[str, Any]:
         "database": DATABASE,
         "database_query": DATABASE_QUERY,
         "create_database": CREATE_DATABASE,
+        "dump_role": DUMP_ROLE,
+        "create_dump_role": dump_role_sql(DUMP_ROLE, ROLE, DATABASE),
     }
 
 

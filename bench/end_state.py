@@ -29,15 +29,17 @@ def _system(wanted: dict[str, Any]) -> list[str]:
 
 
 def _database(wanted: dict[str, Any]) -> list[str]:
-    role, database, psql = wanted["role"], wanted["database"], "runuser -u postgres -- psql -XAtq"
+    role, dump_role, database = wanted["role"], wanted["dump_role"], wanted["database"]
+    psql = "runuser -u postgres -- psql -XAtq"
     rights = "rolcanlogin, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls"
     return [
         f"""{psql} -c "SELECT name, setting FROM pg_settings WHERE sourcefile LIKE '%mlflow%' ORDER BY name" """
-        f"""-c "SELECT rolname, {rights} FROM pg_roles WHERE rolname = '{role}'" """
+        f"""-c "SELECT rolname, {rights} FROM pg_roles WHERE rolname IN ('{role}', '{dump_role}') ORDER BY 1" """
         f"""-c "SELECT pg_get_userbyid(datdba), encoding, datcollate, datctype, datacl FROM pg_database """
         f"""WHERE datname = '{database}'" """,
         f"{psql} -d {database} -c 'SELECT version_num FROM alembic_version' "
-        """-c "SELECT tablename, tableowner FROM pg_tables WHERE schemaname = 'public' ORDER BY 1" """,
+        f"""-c "SELECT tablename, tableowner, has_table_privilege('{dump_role}', tablename, 'SELECT') FROM pg_tables """
+        """WHERE schemaname = 'public' ORDER BY 1" """,
     ]
 
 

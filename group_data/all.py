@@ -91,6 +91,10 @@ postgresql_database = "mlflow_db"
 # Role that owns the database: no superuser, may create neither databases nor roles.
 postgresql_role = "mlflow_user"
 
+# Role that may read the database and change nothing, for dumps and reports. It has no password: on the database's host
+# root and the user postgres are it, through the Unix socket. Another name leaves the former role there.
+postgresql_dump_role = "mlflow_dump"
+
 # TCP port of the server.
 postgresql_port = 5432
 
@@ -259,6 +263,8 @@ proxy_http_port = 80
 #   "self-signed"  from an authority of the host's own, renewed by itself. A run prints the authority's fingerprint;
 #                  clients need its certificate, which anybody gets at http://<name>/ca.crt
 #   "files"        from proxy_tls_certificate and proxy_tls_key
+#   "acme"         from an ACME server such as Let's Encrypt, by certbot, renewed by itself; for tracking_public_name,
+#                  which has to be a name that leads the server to port 80 of this host
 #   "off"          no TLS: passwords and data are readable on the way. Only on proxy_bind = "127.0.0.1", for another
 #                  program of the host that has TLS, or with proxy_clear_text
 proxy_tls = "self-signed"
@@ -269,7 +275,25 @@ proxy_tls_certificate = ""
 # Its key, in PEM and without a passphrase, as a reference: "env:NAME", "file:PATH" or "cmd:COMMAND".
 proxy_tls_key = ""
 
-# True tells browsers to come with TLS alone for a year (HSTS). Sent only with a certificate from files.
+# Directory of the ACME server, as "https://ca.example.com/acme/acme/directory". Empty: Let's Encrypt.
+proxy_acme_server = ""
+
+# True says that you have read the terms of the ACME server's operator, where it has any, and agree to them. Needed for
+# proxy_tls = "acme".
+proxy_acme_accept_terms = False
+
+# Mail address that the operator may write to. It is told when the host's account is made. Empty: none.
+proxy_acme_email = ""
+
+# File, where pyinfra runs, with the authorities (PEM) that the ACME server's own certificate has to be from. Empty:
+# those that the host's system trusts.
+proxy_acme_ca_file = ""
+
+# True says that all browsers of your users trust the certificates of proxy_acme_server: needed for HSTS there.
+proxy_acme_trusted = False
+
+# True tells browsers to come with TLS alone for a year (HSTS). Sent only with a certificate that they trust: one from
+# files, from Let's Encrypt, or with proxy_acme_trusted.
 proxy_hsts = True
 
 # True says that passwords and data may cross the network in the clear: needed for proxy_tls = "off" on an address that

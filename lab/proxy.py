@@ -52,6 +52,10 @@ class Upstreams:
     def __init__(self, repositories: list[str], index: str, mirrors: Mapping[str, str], learned: Path) -> None:
         self.repositories = {urlsplit(url).netloc: urlsplit(url).scheme for url in repositories}
         self.index, self.mirrors, self.learned = index, dict(mirrors), learned
+        # What was rewritten, by URL, with the page that it was made from: ten hosts ask for the same pages at once, and
+        # one of them takes a tenth of a second.
+        self.rewritten: dict[str, tuple[str, str]] = {}
+        self.rewriting = threading.Lock()
         learned.mkdir(parents=True, exist_ok=True)
 
     def url(self, asked: SplitResult) -> str:
@@ -75,8 +79,8 @@ class Upstreams:
 
     def _learn(self, host: str, scheme: str) -> None:
         note = self.learned / host
-        if not note.exists():  # pages are rewritten by several threads, and read by others meanwhile
-            part = note.with_name(f".{host}.{threading.get_ident()}")
+        if not note.exists():  # it is read by others meanwhile
+            part = note.with_name(f".{host}.{os.getpid()}")
             part.write_text(scheme)
             part.replace(note)
 
@@ -89,7 +93,10 @@ class Upstreams:
             led = target._replace(scheme="", netloc="", path=f"/files/{target.netloc}{target.path}")
             return html.escape(led.geturl())
 
-        return _HREF.sub(lead, page)
+        with self.rewriting:
+            if self.rewritten.get(url, ("", ""))[0] != page:
+                self.rewritten[url] = (page, _HREF.sub(lead, page))
+            return self.rewritten[url][1]
 
 
 class Server(ThreadingHTTPServer):

@@ -2,7 +2,8 @@
 
 Layers, each of which imports only from those below it (tests/unit/test_layers.py):
 
-    __main__.py         plan, apply and drift, for scripts and reviews
+    __main__.py         plan, apply, drift and conform, for scripts and reviews
+    conform/            the promises, asked of a live stack (its __init__.py has the map)
     deploy.py           the story: which role goes on which host, in order
     review.py           what a run would do on every host, worked out, shown and compared before any is changed
     roles/              one @deploy per role: what ends up on a host

@@ -1,8 +1,10 @@
-"""A deploy for scripts, timers and reviews: python -m mlflow_stack plan|apply|drift INVENTORY
+"""A deploy for scripts, timers and reviews: python -m mlflow_stack plan|apply|drift|conform INVENTORY
 
     plan INVENTORY [--json]   what a run would do on each host; exit status 0: nothing, 2: changes, 1: it can't be said
     apply INVENTORY PLAN      make a plan so that `plan --json` printed, if it still is what a run would do
     drift INVENTORY           as plan, and silent when every host is as declared
+    conform INVENTORY         ask a live stack whether it keeps the promises of docs/promises.md; exit status 0: it
+                              does, 2: not all of them, 1: it can't be said
 
 Other options come after these, and are given to pyinfra as they are: --limit, --data, --ssh-user and so on (pyinfra
 --help).
@@ -16,9 +18,11 @@ import os
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mlflow_stack.conform.command import conform
 from mlflow_stack.domain import plan as plans
 from mlflow_stack.domain.plan import HostPlan
 from mlflow_stack.review import PLAN_VARIABLE, REVIEWED_VARIABLE
@@ -35,6 +39,9 @@ def main(arguments: list[str]) -> int:
         return ERROR
     if options.command == "apply":
         return apply(options.inventory, options.plan, for_pyinfra)
+    if options.command == "conform":
+        ask = partial(_pyinfra, capture_output=True)
+        return conform(options.inventory, for_pyinfra, ask, waivers=options.waivers, junit=options.junit)
     found = make_plan(options.inventory, for_pyinfra)
     if found is None:
         return ERROR
@@ -59,13 +66,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser("python -m mlflow_stack", description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("plan", "apply", "drift"):
+    for name in ("plan", "apply", "drift", "conform"):
         command = commands.add_parser(name, allow_abbrev=False)
         command.add_argument("inventory")
         if name == "plan":
             command.add_argument("--json", action="store_true", help="print the plan as JSON, for apply and programs")
         if name == "apply":
             command.add_argument("plan", type=Path, help="a file with what `plan --json` printed")
+        if name == "conform":
+            command.add_argument("--waivers", type=Path, help="a YAML file of what is known not to hold")
+            command.add_argument("--junit", type=Path, help="a file to write the results to, as JUnit's XML")
     return parser
 
 

@@ -28,7 +28,8 @@ class Platform:
 
     `postgresql` is the major version of its PostgreSQL, `systemd` the version of its systemd. `packages` are installed
     on every host of ours. `tested`: our tests deploy to it; otherwise its entry is from its documentation alone.
-    `post_quantum`: its OpenSSL is 3.5 or newer.
+    `post_quantum`: its OpenSSL is 3.5 or newer. `old_libffi`: it is older than 3.4, and calls back into Python by code
+    that it writes itself.
     """
 
     title: str
@@ -37,6 +38,7 @@ class Platform:
     tested: bool = True
     packages: tuple[str, ...] = ("ca-certificates", "curl")
     post_quantum: bool = False
+    old_libffi: bool = False
 
     @property
     def firewall_packages(self) -> tuple[str, ...]:
@@ -46,6 +48,10 @@ class Platform:
     @property
     def proxy_packages(self) -> tuple[str, ...]:
         return ("nginx", "openssl")
+
+    @property
+    def acme_packages(self) -> tuple[str, ...]:
+        return ("certbot",)
 
     @property
     def tls_groups(self) -> str:
@@ -58,8 +64,8 @@ class Platform:
 
     @property
     def never_started(self) -> dict[str, str]:
-        """Units, by the package that brings them, which would run beside ours: the distribution's own nginx."""
-        return {"nginx": "nginx.service"}
+        """Units, by the package that brings them, which would run beside ours."""
+        return {"nginx": "nginx.service", "certbot": "certbot.timer"}
 
     @property
     def postgresql_packages(self) -> tuple[str, ...]:
@@ -98,7 +104,7 @@ class Platform:
 # (ID, VERSION_ID) of /etc/os-release; a release that is still being made has no VERSION_ID, but a VERSION_CODENAME.
 # Versions of PostgreSQL and systemd: packages.debian.org, packages.ubuntu.com.
 PLATFORMS = {
-    ("debian", "11"): Platform("Debian 11 (bullseye)", postgresql=13, systemd=247),
+    ("debian", "11"): Platform("Debian 11 (bullseye)", postgresql=13, systemd=247, old_libffi=True),
     ("debian", "12"): Platform("Debian 12 (bookworm)", postgresql=15, systemd=252),
     ("debian", "13"): Platform("Debian 13 (trixie)", postgresql=17, systemd=257, post_quantum=True),
     ("debian", "forky"): Platform("Debian forky (testing)", postgresql=18, systemd=262, post_quantum=True),

@@ -87,8 +87,26 @@ def _proxy_problems(settings: Settings) -> Iterator[str]:
             "clear; set proxy_tls to 'self-signed' or 'files', proxy_bind to '127.0.0.1', or, when something with TLS "
             "is in front of it, proxy_clear_text = True"
         )
+    if settings.proxy.tls == "acme":
+        yield from _acme_problems(settings)
     if settings.proxy.tls == "files":
         yield from _certificate_problems(settings)
+
+
+def _acme_problems(settings: Settings) -> Iterator[str]:
+    name, ca_file = settings.proxy_names[0], settings.proxy.acme_ca_file
+    if is_address(name):
+        remedy = "set tracking_public_name to the name that clients type"
+        if "tracking" not in settings.groups:
+            remedy = "give the host its name as address in the inventory"
+        yield f"proxy_tls is 'acme', and clients ask for {name}: certificates are for names here; {remedy}"
+    if is_local(settings.proxy.bind):
+        yield (
+            f"proxy_tls is 'acme' and proxy_bind is {settings.proxy.bind!r}, where no ACME server could ask for the "
+            "name; set it to an address that others reach, or proxy_tls to 'self-signed' or 'files'"
+        )
+    if ca_file:
+        yield from authority_problems("proxy_acme_ca_file", ca_file)
 
 
 def _login_problems(settings: Settings) -> Iterator[str]:

@@ -16,11 +16,13 @@ from mlflow_stack.domain.listening import UNIX
 from mlflow_stack.setting_types import (
     REPOSITORY,
     AbsolutePath,
+    AcmeUrl,
     AnyPort,
     BindAddress,
     HostName,
     HttpUrl,
     IndexUrl,
+    MailAddress,
     ModelName,
     PgName,
     Port,
@@ -99,12 +101,22 @@ class CondaSettings(RoleSettings):
 class PostgresqlSettings(RoleSettings):
     database: PgName
     role: PgName
+    dump_role: PgName
     port: Port
     memory_share: Annotated[float, Field(ge=0.05, le=0.5)]
     max_connections: Annotated[int, Field(ge=10, le=10_000)]
     address: HostName
     client_networks: list[Annotated[str, AfterValidator(network)]]
     password: Annotated[str, AfterValidator(secret_reference)]
+
+    @model_validator(mode="after")
+    def _dumps_are_another_s(self) -> PostgresqlSettings:
+        if self.dump_role == self.role:
+            raise ValueError(
+                f"postgresql_dump_role and postgresql_role are both {self.role!r}; the one may only read what the "
+                "other owns: set postgresql_dump_role to another name"
+            )
+        return self
 
 
 USER_NAME, WHAT_A_USER_IS = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", "a name of letters, digits and . _ @ -"
@@ -181,9 +193,14 @@ class ProxySettings(RoleSettings):
     bind: ProxyAddress
     port: AnyPort
     http_port: Annotated[int, Field(ge=0, le=65535)]
-    tls: Literal["self-signed", "files", "off"]
+    tls: Literal["self-signed", "files", "acme", "off"]
     tls_certificate: str
     tls_key: Annotated[str, AfterValidator(outside_reference)]
+    acme_server: AcmeUrl
+    acme_accept_terms: bool
+    acme_email: MailAddress
+    acme_ca_file: str
+    acme_trusted: bool
     hsts: bool
     clear_text: bool
     users: Users
@@ -198,6 +215,28 @@ class ProxySettings(RoleSettings):
             )
         if self.tls != "files" and (self.tls_certificate or self.tls_key):
             raise ValueError(f"proxy_tls_certificate and proxy_tls_key are for proxy_tls = 'files'; it is {self.tls!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _acme_is_possible(self) -> ProxySettings:
+        given = [name for name in ("server", "email", "ca_file", "trusted") if getattr(self, f"acme_{name}")]
+        if self.tls != "acme" and given:
+            raise ValueError(f"proxy_acme_{given[0]} is for proxy_tls = 'acme'; it is {self.tls!r}")
+        if self.tls == "acme" and not self.acme_accept_terms:
+            raise ValueError(
+                "proxy_tls is 'acme': read the terms of the ACME server's operator, where it has any, and set "
+                "proxy_acme_accept_terms = True when you agree"
+            )
+        if self.tls == "acme" and self.http_port != 80:
+            raise ValueError(
+                f"proxy_tls is 'acme', and an ACME server asks a host for its name on port 80; proxy_http_port is "
+                f"{self.http_port}: set it to 80"
+            )
+        if (self.acme_ca_file or self.acme_trusted) and not self.acme_server:
+            raise ValueError(
+                "proxy_acme_ca_file and proxy_acme_trusted are for proxy_acme_server, which is empty; Let's Encrypt is "
+                "known and trusted everywhere"
+            )
         return self
 
 

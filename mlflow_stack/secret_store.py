@@ -43,6 +43,11 @@ def resolve(reference: str, setting: str, store: Path = STORE, stack: str = "") 
     return secret
 
 
+def is_at_hand(reference: str, setting: str, store: Path = STORE, stack: str = "") -> bool:
+    """Return whether `resolve` would read a secret that is there already, and not generate one."""
+    return reference != "generated" or (store / stack / setting).exists()
+
+
 def new_file(secret: str) -> str:
     """Return where a secret is to be kept that was generated in this run, and was not kept yet; "" for any other."""
     return next((os.path.relpath(path, REPOSITORY) for path, new in _new.items() if new == secret), "")

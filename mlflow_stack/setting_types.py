@@ -173,6 +173,14 @@ IndexUrl = Annotated[
         r"(https?://(?![^/]*@)[^\s'\"]+)?", "an address that starts with http:// or https://, without a login in it"
     ),
 ]
+# Both stand in a unit's command line; they are narrower than the standards are.
+AcmeUrl = Annotated[
+    str,
+    matches(r"(https://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?)?", "the address of an ACME directory, with https://"),
+]
+MailAddress = Annotated[
+    str, matches(r"([A-Za-z0-9._+-]+@[A-Za-z0-9.-]+[A-Za-z0-9])?", "a mail address, as admin@example.com")
+]
 BindAddress = Annotated[str, AfterValidator(bind_address)]
 ProxyAddress = Annotated[str, AfterValidator(proxy_address)]
 StackName = Annotated[

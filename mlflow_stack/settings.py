@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from mlflow_stack.domain import layout, listening
-from mlflow_stack.domain.certificates import HostCertificate
+from mlflow_stack.domain.certificates import LETS_ENCRYPT, AcmeCertificate, HostCertificate
 from mlflow_stack.domain.firewall import Opening, parse_opening
 from mlflow_stack.domain.listening import UNIX, bracketed, is_any, is_local
 from mlflow_stack.domain.tracking import VERIFIED, allowed_origins, verified
@@ -219,6 +219,21 @@ class Settings(BaseModel):
     def proxy_certificate(self) -> HostCertificate:
         """The certificate that the proxy's host makes for itself, where it does."""
         return HostCertificate(layout.PROXY_TLS_DIR, layout.PROXY_AUTHORITY, self.proxy_names)
+
+    @property
+    def uses_acme(self) -> bool:
+        return self.has_proxy and self.proxy.tls == "acme"
+
+    @property
+    def acme_certificate(self) -> AcmeCertificate:
+        """The certificate that the proxy's host gets from an ACME server, where it does."""
+        return AcmeCertificate(self.proxy_names[0], self.proxy.acme_server or LETS_ENCRYPT, self.proxy.acme_email)
+
+    @property
+    def sends_hsts(self) -> bool:
+        """True where browsers trust the proxy's certificate, and are to come with TLS alone."""
+        by_acme = self.proxy.tls == "acme" and (self.proxy.acme_trusted or not self.proxy.acme_server)
+        return self.proxy.hsts and (self.proxy.tls == "files" or by_acme)
 
     @property
     def proxy_url(self) -> str:

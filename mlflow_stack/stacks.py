@@ -197,6 +197,12 @@ class _Stack:
                 "tracking_artifacts_shared = True",
                 [],
             )
+        if any(host.uses_acme for host in self.servers):
+            yield (
+                f"proxy_tls is 'acme', and {names} have one name: an ACME server would ask one of them for what "
+                "another shows; set it to 'files', with a certificate for all of them",
+                [],
+            )
         for host in self.servers:
             if is_local(host.tracking_bind) and not host.has_proxy:
                 yield (

@@ -1,4 +1,4 @@
-"""Certificates: the command that makes a host's own, and what is wrong with one that somebody else made."""
+"""Certificates: the commands by which a host gets its own, and what is wrong with one that somebody else made."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from mlflow_stack.domain import layout
 from mlflow_stack.domain.listening import is_address
 
 PROGRAM = f"{layout.LIBEXEC_DIR}/certificate.sh"
+ACME_PROGRAM = f"{layout.LIBEXEC_DIR}/acme-certificate.sh"
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,29 @@ class HostCertificate:
         """A shell condition: the host has no such program yet, or no such owner."""
         unknown = "" if self.owner == "root" else f" || ! id -u {self.owner} > /dev/null 2>&1"
         return f"[ ! -e {quote(PROGRAM)} ]{unknown}"
+
+
+@dataclass(frozen=True)
+class AcmeCertificate:
+    """The certificate of the proxy for one name, from the ACME server (RFC 8555) whose directory is at `server`.
+
+    `email`: whom its operator may write to, told with the account; "" for nobody.
+    """
+
+    name: str
+    server: str = LETS_ENCRYPT
+    email: str = ""
+
+    def command(self, action: str) -> str:
+        """Return a command for root that checks the certificate or ensures it (on_host/acme-certificate.sh)."""
+        places = (layout.PROXY_TLS_DIR, layout.ACME_ACCOUNTS_DIR, layout.ACME_STATE_DIR)
+        contact = (self.email,) if self.email else ()
+        return f"sh {join([ACME_PROGRAM, action, *places, self.server, self.name, *contact])}"
+
+    @property
+    def is_impossible(self) -> str:
+        """A shell condition: the host has no such program yet."""
+        return f"[ ! -e {ACME_PROGRAM} ]"
 
 
 def faults(chain: str, key: str, names: Sequence[str], now: datetime.datetime) -> Iterator[str]:

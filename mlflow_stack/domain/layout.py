@@ -21,6 +21,11 @@ PROXY_DIR = f"{CONFIG_DIR}/proxy"
 # What clients of the proxy trust, and the keys to it.
 PROXY_AUTHORITY = f"{PROXY_DIR}/ca.crt"
 PROXY_TLS_DIR = f"{CREDENTIALS_DIR}/proxy"
+# Of ACME: the keys of our accounts, what the proxy shows and certbot says (a unit makes it), and whom certbot trusts.
+ACME_ACCOUNTS_DIR = f"{CREDENTIALS_DIR}/acme"
+ACME_STATE_DIR = "/var/lib/mlflow-acme"
+ACME_CHALLENGES = f"{ACME_STATE_DIR}/challenges"
+ACME_CA_FILE = f"{PROXY_DIR}/acme-ca.crt"
 # The same of a database's server, whose user can't go into ours; and, on tracking hosts, what that is known by.
 DATABASE_TLS_DIR = "/etc/postgresql/mlflow"
 DATABASE_AUTHORITY = f"{DATABASE_TLS_DIR}/ca.crt"

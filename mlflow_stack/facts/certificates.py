@@ -1,4 +1,4 @@
-"""Facts about the certificate that a host makes for itself, and the authority that it is from."""
+"""Facts about the certificate that a host gets for itself, and the authority of its own that it may be from."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from shlex import quote
 from pyinfra.api.command import StringCommand
 from pyinfra.api.facts import FactBase
 
-from mlflow_stack.domain.certificates import HostCertificate
+from mlflow_stack.domain.certificates import AcmeCertificate, HostCertificate
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """The certificate that a host made for itself: why it has to be made (anew), "" when it is well, and the SHA-256
-    fingerprint of the host's authority, "" while there is none."""
+    """The certificate that a host got for itself: why it needs a (new) one, "" when it is well, and the SHA-256
+    fingerprint of the host's authority, "" where there is none."""
 
     to_do: str = "there is none yet"
     fingerprint: str = ""
 
 
 class OwnCertificate(FactBase[Certificate]):
-    """What on_host/certificate.sh says; there is no certificate before that is on the host."""
+    """What on_host/certificate.sh or acme-certificate.sh says; there is none before that is on the host."""
 
     default = Certificate
 
-    def command(self, certificate: HostCertificate) -> StringCommand:
+    def command(self, certificate: HostCertificate | AcmeCertificate) -> StringCommand:
         return StringCommand(f"{certificate.is_impossible} || {certificate.command('check')}")
 
     def process(self, output: list[str]) -> Certificate:

@@ -1,12 +1,13 @@
-"""Passwords of MLflow's own accounts, for the programs beside it: nobody types or stores one.
+"""accounts KEY USER: print the header by which MLflow knows USER. Passwords of MLflow's own accounts.
 
-With permissions MLflow asks for a login of its own. It is the proxy's login that people have; whom that has let in is
-sent on with a password that follows from a key of the stack and the user's name (RFC 5869 calls the construction a
-pseudorandom function: HMAC with SHA-256). The same in mlflow_stack/domain/permissions.py.
+With permissions MLflow asks for a login of its own, which nobody types or stores. It is the proxy's login that people
+have; whom that has let in is sent on with a password that follows from a key of the stack and the user's name: HMAC
+with SHA-256, a pseudorandom function (RFC 5869). The same in mlflow_stack/domain/permissions.py.
 """
 
 import base64
 import hmac
+import sys
 from pathlib import Path
 
 # It may do everything: it proves that the server works, and stands for nobody.
@@ -29,3 +30,12 @@ def password_of(key: bytes, user: str) -> str:
 def login_of(key: bytes, user: str) -> str:
     """Return what the header Authorization has to be."""
     return "Basic " + base64.b64encode(f"{user}:{password_of(key, user)}".encode()).decode()
+
+
+def main() -> None:
+    key, user = sys.argv[1:]
+    print(f"Authorization: {login_of(read_key(Path(key)), user)}")
+
+
+if __name__ == "__main__":
+    main()

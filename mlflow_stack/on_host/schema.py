@@ -91,7 +91,7 @@ def dump(uri: str, revision: str, directory: str) -> Path:
     os.umask(0o077)
     path = Path(directory) / f"before-upgrade-from-{revision}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.dump"
     part = path.with_suffix(".part")
-    subprocess.run(["pg_dump", "--format=custom", f"--file={part}", libpq_uri(uri)], check=True)
+    subprocess.run(["pg_dump", "--format=custom", "--no-privileges", f"--file={part}", libpq_uri(uri)], check=True)
     # pg_restore --list reads the table of contents only and passes a corrupted dump; this reads all of it.
     subprocess.run(["pg_restore", "--file=/dev/null", str(part)], check=True)
     part.rename(path)

@@ -8,7 +8,9 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from mlflow_stack.domain.certificates import HostCertificate
+from mlflow_stack.domain import layout
+from mlflow_stack.domain.bounds import within
+from mlflow_stack.domain.certificates import AcmeCertificate, HostCertificate
 from mlflow_stack.domain.files import ManagedFile
 from mlflow_stack.facts.certificates import OwnAuthority, OwnCertificate
 from mlflow_stack.facts.files import FileStates
@@ -35,6 +37,35 @@ def own(certificate: HostCertificate, reload_unit: str = "") -> Commands:
     yield StringCommand(certificate.command("ensure") + quiet)
     if reload_unit:
         yield StringCommand(f"systemctl try-reload-or-restart {reload_unit}")
+
+
+@operation()
+def stand_in(certificate: HostCertificate) -> Commands:
+    """Ensure that there is any certificate: one of the host's own until it has another.
+
+    The proxy needs one to start, and an ACME server asks the proxy before it gives one.
+    """
+    if look(FileStates, paths=(certificate.pem,)):
+        host.noop("there is a certificate")
+        return
+    yield StringCommand(f"{certificate.command('ensure')} > /dev/null")
+
+
+@operation()
+def issued(certificate: AcmeCertificate, unit: str, check: str) -> Commands:
+    """Ensure that the host has this certificate from its ACME server, and that `check` sees it in use.
+
+    It is got by `unit`, which renews it as well: a run does so only where the unit's timer should have, long ago. When
+    the server gives none, its reason is what the run ends with, and what was there before stays in use.
+    """
+    found = look(OwnCertificate, certificate=certificate)
+    if not found.to_do:
+        host.noop(f"the certificate for {certificate.name} is well and from {certificate.server}")
+        return
+    reason = f"{layout.ACME_STATE_DIR}/failure"
+    log = f"journalctl -u {unit} -n 20 --no-pager -o cat >&2; [ ! -s {reason} ] || cat {reason} >&2"
+    yield StringCommand(f"rm -f {reason}; ({within(600, f'systemctl start {unit}')}) || {{ {log}; exit 1; }}")
+    yield StringCommand(f"READY_WAIT_S=30 {check}")
 
 
 @operation()

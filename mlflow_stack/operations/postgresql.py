@@ -14,6 +14,7 @@ from pyinfra.context import host
 from mlflow_stack import secret_store
 from mlflow_stack.domain import postgresql as pg
 from mlflow_stack.domain.files import ManagedBlock, ManagedFile
+from mlflow_stack.domain.postgresql import Cluster
 from mlflow_stack.facts.postgresql import PSQL, Postgresql, PostgresqlState
 from mlflow_stack.look import look, look_after_changes
 from mlflow_stack.operations.commands import Sql, Write
@@ -26,31 +27,25 @@ OWNER = ("640", "postgres", "postgres")
 
 @operation()
 def server(
-    conf_dir: str,
+    cluster: Cluster,
     bin_dir: str,
-    unit: str,
-    port: int,
-    role: str,
-    database: str,
     configuration: str,
     hba_lines: Sequence[str],
     ident_lines: Sequence[str],
-    pem: str = "",
 ) -> Commands:
     """Ensure that the server runs, starts at boot, and has loaded our settings and our lines of pg_hba and pg_ident.
 
     Only a drop-in file and a marked block are ours; everybody else's lines stay. The new drop-in is checked by the
-    server program itself before it replaces the old one. A restart is made only when a setting asks for one. `pem`:
-    the server's own certificate, which it has to have loaded too; "" for none.
+    server program itself before it replaces the old one. A restart is made only when a setting asks for one.
     """
-    state = look(Postgresql, conf_dir=conf_dir, unit=unit, port=port, role=role, database=database, pem=pem)
-    files = _changed_files(state, conf_dir, bin_dir, configuration, hba_lines, ident_lines)
+    state = look(Postgresql, cluster=cluster)
+    files = _changed_files(state, cluster.conf_dir, bin_dir, configuration, hba_lines, ident_lines)
     if not files and state.enabled and _has_loaded_its_files(state):
-        host.noop(f"{unit} runs with its present configuration")
+        host.noop(f"{cluster.unit} runs with its present configuration")
         return
     for file in files:
         yield Write(file)
-    yield StringCommand(_apply_command(unit, port))
+    yield StringCommand(_apply_command(cluster.unit, cluster.port))
 
 
 def _has_loaded_its_files(state: PostgresqlState) -> bool:
@@ -106,9 +101,7 @@ def _apply_command(unit: str, port: int) -> str:
 
 
 @operation()
-def database(
-    conf_dir: str, unit: str, port: int, role: str, database: str, password: str | None = None, pem: str = ""
-) -> Commands:
+def database(cluster: Cluster, password: str | None = None) -> Commands:
     """Ensure that a role without special rights owns a UTF-8 database that no other role may connect to.
 
     Nothing is ever dropped. The role has exactly the rights named here: more are taken away, which pyinfra's
@@ -116,12 +109,11 @@ def database(
     which pyinfra's puts on the command line and never finds unchanged. None leaves the password alone. One that was
     generated in this run never takes the place of another: that is what a checkout without its .secrets/ would do.
     """
-    # The same as in `server`, so that it is asked once.
-    question = {"conf_dir": conf_dir, "unit": unit, "port": port, "role": role, "database": database, "pem": pem}
-    state, new_file = look(Postgresql, **question), secret_store.new_file(password or "")
+    role, database = cluster.role, cluster.database
+    state, new_file = look(Postgresql, cluster=cluster), secret_store.new_file(password or "")
     if new_file and not state.server:
         # A server that was down says only now whether the role has a password.
-        state = look_after_changes(Postgresql, **question)
+        state = look_after_changes(Postgresql, cluster=cluster)
     found_role, found_database = state.server.get("role"), state.server.get("database")
     if found_database and found_database["owner"] != role:
         yield from refuse(
@@ -144,7 +136,7 @@ def database(
     sql = pg.ensure_sql(role, database, verifier)
     if host.state.is_executing:
         secret_store.keep(password or "")
-    yield Sql(f"{PSQL} -p {port}", sql, shown=sql.replace(verifier, "***") if verifier else sql)
+    yield Sql(f"{PSQL} -p {cluster.port}", sql, shown=sql.replace(verifier, "***") if verifier else sql)
 
 
 def _has_wrong_rights(role: dict[str, object]) -> bool:
@@ -161,3 +153,23 @@ def _changed_verifier(role: dict[str, str] | None, password: str | None) -> str 
     if hashlib.sha256(same_salt.encode()).hexdigest() == role["verifier_sha256"]:
         return None
     return pg.scram_verifier(password)
+
+
+@operation()
+def dump_role(cluster: Cluster) -> Commands:
+    """Ensure that the role for dumps may read the whole database, now and later, and nothing else.
+
+    It has no password: on the server's host root and the server's own user are it (pg_ident.conf).
+    """
+    state = look(Postgresql, cluster=cluster)
+    found = state.server.get("dump_role")
+    if found and _may_only_read(found):
+        host.noop(f"role {cluster.dump_role} may read database {cluster.database}, and nothing else")
+        return
+    sql = pg.dump_role_sql(cluster.dump_role, cluster.role, cluster.database)
+    yield Sql(f"{PSQL} -p {cluster.port}", sql, shown=sql)
+
+
+def _may_only_read(found: dict[str, object]) -> bool:
+    too_much = any(found[right] for right in ("password", "member", "creates", "writes"))
+    return not _has_wrong_rights(found) and not too_much and all(found[r] for r in ("connects", "reads", "reads_new"))

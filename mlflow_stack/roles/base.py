@@ -69,6 +69,8 @@ def deploy_base(settings: Settings, survey: HostSurvey) -> None:
     users = USERS
     if settings.has_proxy:
         users, directories = (*users, PROXY_USER), (*directories, *PROXY_DIRECTORIES)
+    if settings.uses_acme:
+        directories = (*directories, Directory(layout.ACME_ACCOUNTS_DIR, "700"))
     if settings.serves_database:
         directories = (*directories, *DATABASE_DIRECTORIES)
     host.layout(name="Create users and directories", users=users, directories=directories)
@@ -87,6 +89,8 @@ def _packages(settings: Settings, survey: HostSurvey) -> list[str]:
         packages += survey.platform.client_packages
     if settings.has_proxy:
         packages += survey.platform.proxy_packages
+    if settings.uses_acme:
+        packages += survey.platform.acme_packages
     return packages
 
 

@@ -34,29 +34,29 @@ def deploy_postgresql(settings: Settings, survey: HostSurvey) -> None:
         **(pg.tls(pem) if pem else {}),
         **pg.tuning(survey.memory_mib, wanted.memory_share, wanted.max_connections),
     }
-    postgresql.server(
-        name="Configure the server",
+    cluster = pg.Cluster(
         conf_dir=platform.postgresql_conf_dir,
-        bin_dir=platform.postgresql_bin_dir,
         unit=platform.postgresql_unit,
         port=wanted.port,
         role=wanted.role,
+        dump_role=wanted.dump_role,
         database=wanted.database,
         pem=pem,
+    )
+    postgresql.server(
+        name="Configure the server",
+        cluster=cluster,
+        bin_dir=platform.postgresql_bin_dir,
         configuration=pg.configuration(configuration),
-        hba_lines=pg.hba_lines(wanted.database, wanted.role, wanted.client_networks),
-        ident_lines=[f"{pg.IDENT_MAP}  {layout.TRACKING_USER}  {wanted.role}"],
+        hba_lines=pg.hba_lines(wanted.database, wanted.role, wanted.dump_role, wanted.client_networks),
+        ident_lines=pg.ident_lines(wanted.role, layout.TRACKING_USER, wanted.dump_role),
     )
     postgresql.database(
         name=f"Create role {wanted.role} and database {wanted.database}",
-        conf_dir=platform.postgresql_conf_dir,
-        unit=platform.postgresql_unit,
-        port=wanted.port,
-        role=wanted.role,
-        database=wanted.database,
-        pem=pem,
+        cluster=cluster,
         password=_password(settings) if settings.serves_database else None,
     )
+    postgresql.dump_role(name=f"Let role {wanted.dump_role} read database {wanted.database}", cluster=cluster)
     if pem:
         _renewal(settings, survey)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 
 from pyinfra.api.deploy import deploy
 
@@ -13,16 +13,17 @@ from mlflow_stack.domain.login import TRACKING_AREA, Login, model_area
 from mlflow_stack.domain.permissions import KEY_FILE
 from mlflow_stack.domain.survey import HostSurvey
 from mlflow_stack.domain.tracking_server import MODELS_PASSWORD, MODELS_USER
-from mlflow_stack.operations import certificates, files, proxy, service
+from mlflow_stack.operations import files, proxy, service
+from mlflow_stack.roles import proxy_certificate
 from mlflow_stack.roles.base import program
 from mlflow_stack.roles.conda import mlflow_environment
+from mlflow_stack.roles.proxy_certificate import PEM
 from mlflow_stack.roles.tracking import permissions_key
 from mlflow_stack.settings import Settings
 from mlflow_stack.templates import render
 
-UNIT, LOGIN, CERTIFICATE = "mlflow-proxy", "mlflow-proxy-login", "mlflow-proxy-certificate"
+UNIT, LOGIN = "mlflow-proxy", "mlflow-proxy-login"
 NGINX_CONF, LOGINS = f"{layout.PROXY_DIR}/nginx.conf", f"{layout.CREDENTIALS_DIR}/logins"
-PEM = f"{layout.PROXY_TLS_DIR}/server.pem"
 PROGRAMS = ("login.py",)
 # nginx tries its configuration where it is written, with the paths that it has outside the unit's sandbox.
 _CHECK = (
@@ -35,7 +36,8 @@ _CHECK = (
 def deploy_login(settings: Settings, survey: HostSurvey) -> None:
     """Ensure that users of the proxy are known, and to MLflow too where it asks who they are."""
     units, key = _login_units(settings, survey), permissions_key(settings)
-    files.managed(name="Install the programs of the proxy", files=[*map(program, PROGRAMS)])
+    programs = (*PROGRAMS, "acme-certificate.sh") if settings.uses_acme else PROGRAMS
+    files.managed(name="Install the programs of the proxy", files=[*map(program, programs)])
     proxy.logins(name="Write the logins", path=LOGINS, passwords=_passwords(settings))
     files.managed(name="Write the unit of mlflow-proxy-login", files=[*key, *units])
     service.ready(
@@ -53,26 +55,24 @@ def deploy_login(settings: Settings, survey: HostSurvey) -> None:
 def deploy_proxy(settings: Settings, survey: HostSurvey) -> None:
     """Ensure that what is on this host is reached with TLS and a login, and that both really are in force."""
     units = _units(settings, survey)
-    _certificate(settings, survey)
+    proxy_certificate.before_the_start(settings, survey)
     files.managed(name="Write the units and configuration of mlflow-proxy", files=units)
     service.ready(
         name="Run mlflow-proxy and see it work",
         unit=f"{UNIT}.service",
         socket=f"{UNIT}.socket",
         files=units,
-        check=f"{_ready(settings)} proxy {_own_address(settings)}{_pem(settings)}",
+        check=_works(settings),
         timeout_s=30,
         reloads=True,
     )
+    proxy_certificate.after_the_start(settings, survey, _works(settings))
 
 
 def _passwords(settings: Settings) -> dict[Login, str]:
-    """Return the password of each user of each area; a model without users of its own has those of the proxy."""
-    areas = {TRACKING_AREA: ("proxy_users", settings.proxy.users)} if "tracking" in settings.groups else {}
-    for model in settings.proxied_models():
-        own = settings.production.models[model].users
-        setting = f"production_models.{model}.users" if own else "proxy_users"
-        areas[model_area(model)] = (setting, own or settings.proxy.users)
+    """Return the password of each user of each area."""
+    areas = {TRACKING_AREA: users_of(settings)} if "tracking" in settings.groups else {}
+    areas |= {model_area(model): users_of(settings, model) for model in settings.proxied_models()}
     found = {
         (area, user): secret_store.resolve(reference, f"{setting}.{user}", stack=settings.inventory.stack)
         for area, (setting, users) in areas.items()
@@ -84,34 +84,11 @@ def _passwords(settings: Settings) -> dict[Login, str]:
     return found
 
 
-def _certificate(settings: Settings, survey: HostSurvey) -> None:
-    if settings.proxy.tls == "self-signed":
-        _own_certificate(settings, survey)
-        return
-    service.absent(name="Renew no certificate of our own", units=[f"{CERTIFICATE}.timer", f"{CERTIFICATE}.service"])
-    if settings.proxy.tls == "files":
-        pem = ManagedFile(PEM, _given_pem(settings), mode="600", is_secret=True)
-        files.managed(name="Write the certificate", files=[pem])
-
-
-def _own_certificate(settings: Settings, survey: HostSurvey) -> None:
-    certificate = settings.proxy_certificate
-    certificates.own(name="Make a certificate", certificate=certificate)
-    renewal, timer = (f"{layout.UNIT_DIR}/{CERTIFICATE}.{kind}" for kind in ("service", "timer"))
-    command, directories = certificate.command("ensure"), f"{certificate.directory} {layout.PROXY_DIR}"
-    units = [
-        ManagedFile(renewal, render(renewal, command=command, directories=directories)),
-        ManagedFile(timer, render(timer), check=survey.platform.verify_unit),
-    ]
-    files.managed(name="Write the renewal of the certificate", files=units)
-    service.ready(
-        name="Run the timer of the renewal", unit=f"{CERTIFICATE}.timer", files=units, check="true", timeout_s=0
-    )
-
-
-def _given_pem(settings: Settings) -> str:
-    key = secret_store.resolve(settings.proxy.tls_key, "proxy_tls_key")
-    return f"{key.strip()}\n{Path(settings.proxy.tls_certificate).expanduser().read_text()}"
+def users_of(settings: Settings, model: str = "") -> tuple[str, Mapping[str, str]]:
+    """Return who may log in to a model, or to the tracking server: the setting that names them, and references to
+    their passwords. A model without users of its own has those of the proxy."""
+    own = settings.production.models[model].users if model else {}
+    return (f"production_models.{model}.users", own) if own else ("proxy_users", settings.proxy.users)
 
 
 def _pem(settings: Settings) -> str:
@@ -153,7 +130,8 @@ def nginx_conf(settings: Settings, tls_groups: str) -> str:
         http_port=settings.proxy_http_port,
         tls=wanted.tls != "off",
         tls_groups=tls_groups,
-        hsts=wanted.hsts and wanted.tls == "files",
+        hsts=settings.sends_hsts,
+        challenges=layout.ACME_CHALLENGES if settings.uses_acme else "",
         own_authority=wanted.tls == "self-signed",
         names=settings.proxy_names,
         url=settings.proxy_url,
@@ -174,6 +152,10 @@ def upstreams(settings: Settings) -> dict[str, str]:
 
 def _ready(settings: Settings) -> str:
     return f"{mlflow_environment(settings).path}/bin/python -I {layout.LIBEXEC_DIR}/ready.py"
+
+
+def _works(settings: Settings) -> str:
+    return f"{_ready(settings)} proxy {_own_address(settings)}{_pem(settings)}"
 
 
 def _own_address(settings: Settings) -> str:

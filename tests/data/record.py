@@ -19,6 +19,7 @@ from lab import Host, Lab
 from mlflow_stack.domain import layout
 from mlflow_stack.domain.certificates import HostCertificate
 from mlflow_stack.domain.permissions import wanted as wanted_permissions
+from mlflow_stack.domain.postgresql import Cluster
 from mlflow_stack.domain.tracking_server import TrackingServer
 from mlflow_stack.facts import artifacts, certificates, conda, files, firewall, mlflow, postgresql, proxy, service
 from mlflow_stack.facts import host as host_facts
@@ -68,11 +69,14 @@ def facts(environment: str) -> list[tuple[Any, dict[str, Any]]]:
         (
             postgresql.Postgresql,
             {
-                "conf_dir": "/etc/postgresql/15/main",
-                "unit": "postgresql@15-main.service",
-                "port": 5432,
-                "role": "mlflow_user",
-                "database": "mlflow_db",
+                "cluster": Cluster(
+                    conf_dir="/etc/postgresql/15/main",
+                    unit="postgresql@15-main.service",
+                    port=5432,
+                    role="mlflow_user",
+                    dump_role="mlflow_dump",
+                    database="mlflow_db",
+                )
             },
         ),
         (mlflow.Schema, {"python": f"{environment}/bin/python", "uri": DATABASE_URI, "passfile": ""}),

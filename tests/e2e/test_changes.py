@@ -13,6 +13,7 @@ BUILD_ENVIRONMENT = "Conda | Build the MLflow environment"
 REMOVE_ENVIRONMENTS = "Conda | Remove old environments"
 CONFIGURE_POSTGRESQL = "PostgreSQL | Configure the server"
 CREATE_DATABASE = "PostgreSQL | Create role mlflow_user and database mlflow_db"
+CREATE_DUMP_ROLE = "PostgreSQL | Let role mlflow_dump read database mlflow_db"
 UPGRADE_SCHEMA = "Tracking | Bring the database schema up to date"
 WRITE_TRACKING = "Tracking | Write the unit and configuration of mlflow-tracking"
 RUN_TRACKING = "Tracking | Run mlflow-tracking and see it work"
@@ -39,8 +40,8 @@ CHANGES = {
     "the login, to root's": ({"ssh_user": "root", "_sudo": False}, [], []),
     "postgresql_port": (
         {"postgresql_port": 5433},
-        # Before the change nothing answers on the new port, so role, database and schema are gone through again.
-        [CONFIGURE_POSTGRESQL, CREATE_DATABASE, UPGRADE_SCHEMA, WRITE_TRACKING, RUN_TRACKING],
+        # Before the change nothing answers on the new port, so roles, database and schema are gone through again.
+        [CONFIGURE_POSTGRESQL, CREATE_DATABASE, CREATE_DUMP_ROLE, UPGRADE_SCHEMA, WRITE_TRACKING, RUN_TRACKING],
         [POSTGRESQL, TRACKING],
     ),
     "tracking_workers": ({"tracking_workers": 2}, [WRITE_TRACKING, RUN_TRACKING], [TRACKING]),

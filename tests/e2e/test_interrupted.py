@@ -13,6 +13,7 @@ from tests.e2e.stack import Stack
 INSTALL_MINICONDA = "Conda | Install Miniconda"
 BUILD_ENVIRONMENT = "Conda | Build the MLflow environment"
 CREATE_DATABASE = "PostgreSQL | Create role mlflow_user and database mlflow_db"
+CREATE_DUMP_ROLE = "PostgreSQL | Let role mlflow_dump read database mlflow_db"
 UPGRADE_SCHEMA = "Tracking | Bring the database schema up to date"
 WRITE_TRACKING = "Tracking | Write the unit and configuration of mlflow-tracking"
 RUN_TRACKING = "Tracking | Run mlflow-tracking and see it work"
@@ -48,6 +49,10 @@ DRIFTS = {
         [WRITE_TRACKING, RUN_TRACKING],
     ),
     "role made superuser": (f"{PSQL} 'ALTER ROLE mlflow_user SUPERUSER'", [CREATE_DATABASE]),
+    "role for dumps that may write": (
+        f"{PSQL} 'GRANT INSERT ON runs TO mlflow_dump' mlflow_db",
+        [CREATE_DUMP_ROLE],
+    ),
     "role kept from logging in": (
         f"{PSQL} 'ALTER ROLE mlflow_user NOLOGIN'",
         # The look finds a server that does not work, on a schema that can't be read.

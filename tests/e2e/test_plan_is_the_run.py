@@ -52,6 +52,7 @@ DRIFTS = {
     "PostgreSQL stopped": "systemctl stop postgresql@15-main",
     "PostgreSQL disabled and masked": "systemctl disable -q --now postgresql; systemctl mask -q postgresql@15-main",
     "role that may not log in": f"{SQL} 'ALTER ROLE mlflow_user NOLOGIN'",
+    "role for dumps that may write": f"{SQL} 'GRANT INSERT ON runs TO mlflow_dump' mlflow_db",
     "role with a right too many": f"{SQL} 'ALTER ROLE mlflow_user CREATEDB'",
     "database opened to everybody": f"{SQL} 'GRANT CONNECT ON DATABASE mlflow_db TO PUBLIC'",
     "firewall flushed": "nft flush ruleset",

@@ -9,8 +9,10 @@ import os
 import re
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from lab.errors import CommandFailed
 from lab.process import wait_until
 from tests.e2e import web
 from tests.e2e.browser import LoggedIn, skip_without_chromium
+from tests.e2e.conform import conform
 from tests.e2e.load import Load
 from tests.e2e.stack import EXAMPLE, Stack
 
@@ -45,7 +48,7 @@ class Proxied(Stack):
     @classmethod
     def of(cls, stack: Stack) -> Proxied:
         proxied = cls(stack.host, stack.directory)
-        proxied.settings |= {
+        proxied.settings = stack.settings | {
             "tracking_bind": "",
             "production_bind": "",
             "tracking_public_name": NAME,
@@ -301,6 +304,25 @@ def test_slow_clients_do_not_keep_others_waiting(stack: Proxied) -> None:
         connection.close()
 
 
+def test_requests_that_come_at_one_moment_are_all_answered_though_none_comes_after_them(stack: Proxied) -> None:
+    """A worker of nginx that waits for a connection which another one took would leave its own clients waiting."""
+    at_once, slowest = 12, 0.0
+    for _ in range(10):
+        moment = threading.Barrier(at_once)
+
+        def ask(moment: threading.Barrier = moment) -> float:
+            moment.wait()
+            start = time.monotonic()
+            assert stack.ask("GET", "/", None).status_code == 401
+            return time.monotonic() - start
+
+        with ThreadPoolExecutor(at_once) as pool:
+            slowest = max(slowest, *(future.result() for future in [pool.submit(ask) for _ in range(at_once)]))
+
+    print(f"the slowest of 120 requests, {at_once} at one moment: {slowest:.2f} s")
+    assert slowest < 5
+
+
 @pytest.mark.parametrize(
     "request_text",
     [
@@ -472,3 +494,9 @@ def test_fingerprint_that_a_run_prints_is_that_of_the_authority(stack: Proxied) 
     expected = x509.load_pem_x509_certificate(stack.ca.read_bytes()).fingerprint(hashes.SHA256()).hex(":").upper()
     assert expected in run.output
     assert json.dumps(ADMIN[1]) not in run.output
+
+
+def test_every_promise_that_can_be_asked_is_kept_after_all_this(stack: Proxied) -> None:
+    found = conform(stack)
+
+    assert found.is_kept, found.output

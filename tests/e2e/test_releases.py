@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -19,8 +20,10 @@ from lab import Lab
 from lab.inventory import settings
 from mlflow_stack.platforms import PLATFORMS, Platform
 from tests.e2e import web
+from tests.e2e.conform import conform
 from tests.e2e.conftest import NAME
 from tests.e2e.stack import EXAMPLE, REPOSITORY, Run, Stack
+from tests.e2e.test_proxy import ADMIN, SHOP, Proxied
 from tests.e2e.test_story import EVERYTHING
 
 # By the release's name: its key in the table of platforms.
@@ -125,6 +128,12 @@ def test_database_is_the_one_of_the_release_and_has_the_runs(told: Told) -> None
     assert found == (told.platform.postgresql, 3)
 
 
+def test_promises_that_can_be_asked_are_kept_on_every_release(told: Told) -> None:
+    found = conform(told.stack, **_by_tcp(told.stack))
+
+    assert found.is_kept, found.output
+
+
 def test_systemd_is_that_of_the_table_or_newer_and_has_no_failed_unit(told: Told) -> None:
     version = told.stack.host.run("systemctl --version | awk 'NR == 1 {print $2}'").stdout
     failed = told.stack.host.run("systemctl --failed --plain --no-legend").stdout
@@ -155,3 +164,19 @@ def test_unit_is_verified_as_the_release_can(told: Told, line: str, fault: str) 
 
     assert fault in done.stderr
     assert (done.returncode == 0) == (fault == ""), done.stderr
+
+
+def test_proxy_of_the_release_shows_its_certificate_and_asks_for_a_login(
+    told: Told, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ADMIN_PASSWORD", ADMIN[1])
+    monkeypatch.setenv("SHOP_PASSWORD", SHOP[1])
+    stack = Proxied.of(told.stack)
+
+    stack.converge()
+
+    stack.ca = tmp_path / "ca.crt"
+    stack.ca.write_text(web.get(f"http://{stack.host.address}/ca.crt").body)
+    assert stack.fault() == ""
+    assert [stack.search(auth=None).status_code, stack.predict(auth=None).status_code] == [401, 401]
+    assert stack.converge().changed == []

@@ -13,6 +13,7 @@ from lab import Host, Lab
 from lab.inventory import connection, settings
 from lab.process import wait_until
 from tests.e2e import web
+from tests.e2e.conform import conform
 from tests.e2e.conftest import NAME
 from tests.e2e.stack import Run, Stack
 
@@ -162,6 +163,34 @@ def test_authority_that_was_lost_is_made_anew_and_trusted_by_one_run(apart: tupl
     assert stack.converge().changed == []
 
 
+def test_role_for_dumps_reads_all_of_the_database_and_changes_nothing(apart: tuple[TwoHosts, Run, Run]) -> None:
+    database, sql = apart[0].database, "psql -XAtq -U mlflow_dump mlflow_db -c"
+    attempts = {
+        "DELETE FROM runs": "permission denied for table runs",
+        "CREATE TABLE mine (a int)": "permission denied for schema public",
+        "CREATE TEMPORARY TABLE mine (a int)": 'permission denied to create temporary tables in database "mlflow_db"',
+        "SELECT * FROM pg_authid": "permission denied for table pg_authid",
+    }
+
+    dump = database.run("pg_dump -U mlflow_dump --no-privileges mlflow_db | grep -v restrict | sha256sum").stdout
+    whole = "cd / && runuser -u postgres -- pg_dump --no-privileges mlflow_db | grep -v restrict | sha256sum"
+    refusals = {each: database.run(f"{sql} '{each}'", check=False).stderr.splitlines()[0] for each in attempts}
+
+    assert database.run(f"{sql} 'SELECT count(*) FROM runs'").stdout == "3\n"
+    assert dump == database.run(whole).stdout
+    assert refusals == {each: f"ERROR:  {reason}" for each, reason in attempts.items()}
+
+
+def test_nobody_but_root_is_the_role_for_dumps(apart: tuple[TwoHosts, Run, Run]) -> None:
+    stack, _, _ = apart
+    here = stack.database.run("psql -U mlflow_dump mlflow_db -c 'SELECT 1'", user="deploy", check=False).stderr
+    uri = f"postgresql://mlflow_dump@{stack.database.address}/mlflow_db?sslmode=require"
+    there = stack.host.run(f"psql '{uri}' -c 'SELECT 1'", check=False).stderr
+
+    assert here.strip().endswith('FATAL:  Peer authentication failed for user "mlflow_dump"')
+    assert 'no pg_hba.conf entry for host "' in there
+
+
 def test_password_is_only_where_root_alone_can_read_it(apart: tuple[TwoHosts, Run, Run]) -> None:
     stack, first, second = apart
 
@@ -195,3 +224,12 @@ def test_changed_password_is_rotated_by_one_run(apart: tuple[TwoHosts, Run, Run]
     ]
     assert stack.psql("sslmode=require", "another one") == "t"
     assert stack.converge().changed == []
+
+
+def test_every_promise_that_can_be_asked_is_kept_on_both_hosts(apart: tuple[TwoHosts, Run, Run]) -> None:
+    stack, _, _ = apart
+
+    found = conform(stack)
+
+    assert found.is_kept, found.output
+    assert found.held >= {f"{NAME} 5.5", f"{NAME} 6.4", f"{NAME} 8.6", "db1 5.5", "db1 8.9", "db1 8.17", "db1 8.18"}

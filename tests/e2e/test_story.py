@@ -12,6 +12,7 @@ EVERYTHING = [
     "Firewall | Load the rules of mlflow-firewall and see them in force",
     "PostgreSQL | Configure the server",
     "PostgreSQL | Create role mlflow_user and database mlflow_db",
+    "PostgreSQL | Let role mlflow_dump read database mlflow_db",
     "Conda | Install Miniconda",
     "Conda | Build the MLflow environment",
     "Tracking | Bring the database schema up to date",

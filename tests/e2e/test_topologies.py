@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 from lab import Host, Lab
 from tests.e2e import web
 from tests.e2e.balancer import Balancer
+from tests.e2e.conform import conform
 from tests.e2e.stack import MODEL, REPOSITORY, Run
 from tests.e2e.topology import Topology, build, experiments, predictions, release
 
@@ -97,6 +98,14 @@ def test_first_run_over_three_hosts_goes_in_the_order_of_their_needs(apart: Apar
 
 def test_later_run_over_three_hosts_changes_nothing(apart: Apart) -> None:
     assert apart.last.changed == []
+
+
+def test_promises_are_kept_on_three_hosts_each_of_which_has_its_own(apart: Apart) -> None:
+    found = conform(apart.stack)
+
+    assert found.is_kept, found.output
+    assert found.held >= {"db1 8.18", "web1 6.2", "web1 6.4", "web2 6.3", "web2 6.6"}
+    assert found.skipped >= {"db1 6.2", "web1 6.3", "web2 6.2", "web2 8.16"}
 
 
 def test_host_that_needs_a_failed_one_says_so_and_goes_on_serving(apart: Apart) -> None:

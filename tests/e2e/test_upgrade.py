@@ -143,8 +143,9 @@ def revision(stack: Stack, database: str = "mlflow_db") -> str:
 
 
 def contents(stack: Stack) -> str:
-    """Return a checksum of the whole database. (pg_dump puts random words into its restrict commands.)"""
-    return stack.host.run("cd /; runuser -u postgres -- pg_dump mlflow_db | grep -v restrict | sha256sum").stdout
+    """Return a checksum of all that is in the database. (pg_dump puts random words into its restrict commands.)"""
+    dump = "cd /; runuser -u postgres -- pg_dump --no-privileges mlflow_db"
+    return stack.host.run(f"{dump} | grep -v restrict | sha256sum").stdout
 
 
 def environment_of(stack: Stack) -> str:

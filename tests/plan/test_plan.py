@@ -22,7 +22,11 @@ FIREWALL = [
     "Firewall | Write the rules and the unit of mlflow-firewall",
     "Firewall | Load the rules of mlflow-firewall and see them in force",
 ]
-POSTGRESQL = ["PostgreSQL | Configure the server", "PostgreSQL | Create role mlflow_user and database mlflow_db"]
+POSTGRESQL = [
+    "PostgreSQL | Configure the server",
+    "PostgreSQL | Create role mlflow_user and database mlflow_db",
+    "PostgreSQL | Let role mlflow_dump read database mlflow_db",
+]
 # With tracking servers on other hosts.
 CERTIFICATE = "PostgreSQL | Make the certificate of the server"
 RENEWAL = [
@@ -189,11 +193,11 @@ def test_plan_says_what_can_not_be_known_yet_and_why(fresh: Plan) -> None:
 
 def test_plan_ends_with_a_line_for_each_host(fresh: Plan, apart: Plan) -> None:
     assert fresh.text.splitlines()[-1] == (
-        "@fake/mlflow1: 14 operations to run, with 53 commands, 26 of them for files; "
+        "@fake/mlflow1: 15 operations to run, with 54 commands, 26 of them for files; "
         "2 operations to be decided later; 3 as declared"
     )
     assert [line.split(",")[0] for line in apart.text.splitlines()[-3:]] == [
-        "@fake/db: 10 operations to run",
+        "@fake/db: 11 operations to run",
         "@fake/web: 11 operations to run",
         "@fake/gpu: 9 operations to run",
     ]
@@ -229,7 +233,7 @@ def test_plan_of_a_deployed_host_is_one_look_and_nothing_to_do(plan: Planner, de
     found = plan(**everywhere(deployed))
 
     assert found.status == 0, found.output
-    assert found.text == "@fake/mlflow1: nothing to do; 19 as declared\n"
+    assert found.text == "@fake/mlflow1: nothing to do; 20 as declared\n"
     assert [name for name, hosts in found.changes.items() if hosts] == []
     assert len(found.commands["@fake/mlflow1"]) == 2
 

@@ -113,3 +113,58 @@ def test_without_tls_there_is_no_certificate_and_one_port(plan: Planner) -> None
     assert [line for line in socket.splitlines() if "ListenStream=" in line and "run" not in line] == [
         line for line in socket.splitlines() if "ListenStream=127.0.0.1:8080" in line
     ]
+
+
+# --- a certificate by ACME ---------------------------------------------------------------------------------------
+
+ACME = {"proxy_tls": "acme", "proxy_acme_accept_terms": True}
+WITH_ACME = [
+    "Proxy | Install the programs of the proxy",
+    "Proxy | Write the logins",
+    "Proxy | Write the unit of mlflow-proxy-login",
+    "Proxy | Run mlflow-proxy-login and see it refuse",
+    "Proxy | Make a certificate until there is one",
+    "Proxy | Write the units and configuration of mlflow-proxy",
+    "Proxy | Run mlflow-proxy and see it work",
+    "Proxy | Write the renewal of the certificate",
+    "Proxy | Run the timer of the renewal",
+    "Proxy | Get the certificate from the ACME server",
+]
+
+
+@pytest.fixture(scope="module")
+def by_acme(plan: Planner) -> Plan:
+    found = plan(**behind(**ACME))
+    assert found.status == 0, found.output
+    return found
+
+
+def test_certificate_is_got_by_a_proxy_that_runs_with_one_of_the_host_s_own_until_then(by_acme: Plan) -> None:
+    first = by_acme.operations.index(WITH_ACME[0])
+
+    assert by_acme.operations[first : first + len(WITH_ACME)] == WITH_ACME
+    assert "certificate.sh ensure " in by_acme.of("mlflow1", WITH_ACME[4])
+    assert "systemctl start mlflow-proxy-certificate.service" in by_acme.of("mlflow1", WITH_ACME[-1])
+
+
+def test_certbot_is_installed_without_its_own_timer(by_acme: Plan) -> None:
+    commands = by_acme.of("mlflow1", "Base | Install packages").splitlines()
+
+    assert commands[0].strip() == "$ systemctl mask --quiet nginx.service certbot.timer"
+    assert " nginx openssl certbot" in commands[2]
+
+
+def test_proxy_shows_what_an_acme_server_asks_for_and_nothing_else_without_tls(by_acme: Plan) -> None:
+    written = by_acme.of("mlflow1", "Proxy | Write the units and configuration of mlflow-proxy")
+
+    assert "+        location ^~ /.well-known/acme-challenge/ {" in written
+    assert "+            root /var/lib/mlflow-acme/challenges;" in written
+    assert "location = /ca.crt" not in written
+
+
+def test_certificate_that_is_well_is_left_to_its_timer(plan: Planner) -> None:
+    found = plan(**behind(**ACME, answers={"OwnCertificate": ["ends: Feb 25 05:50:11 2027 GMT"]}))
+
+    assert found.status == 0, found.output
+    assert WITH_ACME[-1] in found.operations
+    assert not found.changes[WITH_ACME[-1]]

@@ -175,6 +175,12 @@ from tests.unit.refusals import MODEL, one_problem, refusal
             id="superuser-for-a-role",
         ),
         pytest.param(
+            {"postgresql_dump_role": "mlflow_user"},
+            "postgresql_dump_role and postgresql_role are both 'mlflow_user'; the one may only read what the other "
+            "owns: set postgresql_dump_role to another name",
+            id="owner-for-dumps",
+        ),
+        pytest.param(
             {"tracking_artifacts_destination": "/home/ada"},
             "tracking_artifacts_destination: expected a directory of its own, as /var/lib/mlflow/artifacts or "
             "/srv/mlflow-artifacts; found '/home/ada'",

@@ -12,6 +12,8 @@ from mlflow_stack.__main__ import main
         (["plan", "--json", "--limit", "web", "inventory.py"], "--limit"),
         (["drift", "--limit=web", "inventory.py"], "--limit=web"),
         (["apply", "--limit", "web", "inventory.py", "plan.json"], "--limit"),
+        (["conform", "--limit", "web", "inventory.py"], "--limit"),
+        (["conform", "--junit", "junit.xml", "inventory.py"], "--junit"),
     ],
 )
 def test_option_before_the_inventory_is_refused(

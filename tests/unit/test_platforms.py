@@ -121,6 +121,12 @@ def test_unit_with_a_fault_is_refused_with_the_fault(release: str, unit: str, fa
     assert done.returncode == (1 if fault else 0), done.stderr
 
 
+def test_certbot_comes_without_its_timer_and_its_python_writes_code_on_debian_11_alone() -> None:
+    assert {platform.acme_packages for platform in PLATFORMS.values()} == {("certbot",)}
+    assert {platform.never_started["certbot"] for platform in PLATFORMS.values()} == {"certbot.timer"}
+    assert [version for (_, version), platform in PLATFORMS.items() if platform.old_libffi] == ["11"]
+
+
 def test_keys_are_exchanged_by_curves_alone_and_safe_from_quantum_computers_where_openssl_can() -> None:
     groups = {version: platform.tls_groups for (_, version), platform in PLATFORMS.items()}
 

@@ -40,7 +40,7 @@ Names = Callable[[dict[str, str]], None]
             {"proxy_tls_key": "env:KEY"},
             "proxy_tls_certificate and proxy_tls_key are for proxy_tls = 'files'; it is 'self-signed'",
         ),
-        ({"proxy_tls": "tls"}, "proxy_tls: input should be 'self-signed', 'files' or 'off'; found 'tls'"),
+        ({"proxy_tls": "tls"}, "proxy_tls: input should be 'self-signed', 'files', 'acme' or 'off'; found 'tls'"),
         (
             {"proxy_bind": "unix"},
             'proxy_bind: expected an IPv4 address of the host, "127.0.0.1" or "0.0.0.0"; found \'unix\'',
@@ -115,6 +115,85 @@ def test_permissions_without_a_login_are_refused() -> None:
 
 def test_users_of_permissions_matter_only_where_there_are_permissions() -> None:
     assert not settings(ROLES, proxy_users={"alice": "generated"}).has_permissions
+
+
+# What a certificate from Let's Encrypt needs.
+ACME: dict[str, Any] = {
+    "proxy_tls": "acme",
+    "proxy_acme_accept_terms": True,
+    "tracking_public_name": "mlflow.example.com",
+}
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (
+            {"proxy_acme_accept_terms": False},
+            "proxy_tls is 'acme': read the terms of the ACME server's operator, where it has any, and set "
+            "proxy_acme_accept_terms = True when you agree",
+        ),
+        (
+            {"proxy_http_port": 8080},
+            "proxy_tls is 'acme', and an ACME server asks a host for its name on port 80; proxy_http_port is 8080: set "
+            "it to 80",
+        ),
+        (
+            {"tracking_public_name": ""},
+            "proxy_tls is 'acme', and clients ask for 10.0.0.1: certificates are for names here; set "
+            "tracking_public_name to the name that clients type",
+        ),
+        (
+            {"proxy_bind": "127.0.0.1"},
+            "proxy_tls is 'acme' and proxy_bind is '127.0.0.1', where no ACME server could ask for the name; set it to "
+            "an address that others reach, or proxy_tls to 'self-signed' or 'files'",
+        ),
+        (
+            {"proxy_tls_certificate": "cert.pem", "proxy_tls_key": "env:KEY"},
+            "proxy_tls_certificate and proxy_tls_key are for proxy_tls = 'files'; it is 'acme'",
+        ),
+        (
+            {"proxy_tls": "self-signed", "proxy_acme_email": "admin@example.com"},
+            "proxy_acme_email is for proxy_tls = 'acme'; it is 'self-signed'",
+        ),
+        (
+            {"proxy_acme_ca_file": "ca.pem"},
+            "proxy_acme_ca_file and proxy_acme_trusted are for proxy_acme_server, which is empty; Let's Encrypt is "
+            "known and trusted everywhere",
+        ),
+        (
+            {"proxy_acme_server": "https://ca.example.com/directory", "proxy_acme_ca_file": "/no/such.pem"},
+            "proxy_acme_ca_file: /no/such.pem can't be read (No such file or directory)",
+        ),
+        (
+            {"proxy_acme_server": "http://ca.example.com/directory"},
+            "proxy_acme_server: expected the address of an ACME directory, with https://; found "
+            "'http://ca.example.com/directory'",
+        ),
+        (
+            {"proxy_acme_server": "https://ca.example.com/%s"},
+            "proxy_acme_server: expected the address of an ACME directory, with https://; found "
+            "'https://ca.example.com/%s'",
+        ),
+        (
+            {"proxy_acme_email": "admin"},
+            "proxy_acme_email: expected a mail address, as admin@example.com; found 'admin'",
+        ),
+    ],
+)
+def test_certificate_that_no_acme_server_could_give_is_refused(data: dict[str, Any], problem: str) -> None:
+    assert refusal(entry(groups=ROLES, **{**ACME, **data})) == one_problem(problem)
+
+
+def test_host_of_models_that_has_an_address_only_gets_no_certificate_by_acme() -> None:
+    models = {"production_models": {"diabetes": MODEL}, "production_tracking_uri": "https://registry.example.com"}
+
+    message = refusal(entry(groups=("production", "proxy"), **{**ACME, **models}))
+
+    assert message == one_problem(
+        "proxy_tls is 'acme', and clients ask for 10.0.0.1: certificates are for names here; give the host its name as "
+        "address in the inventory"
+    )
 
 
 @pytest.mark.parametrize("found", ["hunter2", "", "env:"])

@@ -291,6 +291,18 @@ def test_stack_without_a_database_is_refused_though_another_has_one() -> None:
     )
 
 
+def test_several_tracking_servers_get_no_certificate_by_acme() -> None:
+    data = {**SEVERAL, "tracking_bind": "", "proxy_tls": "acme", "proxy_acme_accept_terms": True}
+    hosts = [entry(name, ("tracking", "proxy"), f"10.0.0.{number}", **data) for number, name in ((6, "a"), (7, "b"))]
+
+    message = refusal(entry("db", ("postgresql",), "10.0.0.5"), *hosts)
+
+    assert message == one(
+        "proxy_tls is 'acme', and a and b have one name: an ACME server would ask one of them for what another shows; "
+        "set it to 'files', with a certificate for all of them"
+    )
+
+
 def test_several_tracking_servers_need_one_name_and_one_store() -> None:
     message = refusal(
         entry("db", ("postgresql",)),

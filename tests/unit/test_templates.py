@@ -15,16 +15,17 @@ from jinja2 import UndefinedError
 
 from mlflow_stack.domain import layout
 from mlflow_stack.domain.artifacts import MARK
-from mlflow_stack.domain.certificates import HostCertificate
 from mlflow_stack.domain.firewall import Opening
 from mlflow_stack.domain.permissions import KEY_FILE, configuration
 from mlflow_stack.domain.tracking import environment_file
 from mlflow_stack.roles.firewall import rules_text, unit_text
 from mlflow_stack.roles.proxy import LOGINS, nginx_conf
+from mlflow_stack.roles.proxy_certificate import renewal_unit
 from mlflow_stack.roles.tracking import variables
 from mlflow_stack.settings import ROLES, Settings
 from mlflow_stack.templates import render
 from tests.unit.defaults import settings
+from tests.unit.domain.test_certificates import certificate
 
 EXPECTED = Path(__file__).resolve().parents[1] / "data/expected"
 ENVIRONMENT = "/opt/mlflow/envs/mlflow-0123456789ab"
@@ -37,14 +38,15 @@ MODELS = {
     "production_models": {"diabetes": {"uri": "models:/diabetes@champion"}},
     "production_tracking_uri": "https://mlflow.example.com",
 }
+ACME = {"proxy_tls": "acme", "proxy_acme_accept_terms": True}
 
 
 def _tracking_unit(**data: Any) -> str:
     return render(f"{layout.UNIT_DIR}/mlflow-tracking.service", settings=settings(**data), environment=ENVIRONMENT)
 
 
-def _proxied() -> Settings:
-    return settings(ROLES, tracking_public_name="mlflow.example.com", **MODELS)
+def _proxied(**data: Any) -> Settings:
+    return settings(ROLES, tracking_public_name="mlflow.example.com", **MODELS, **data)
 
 
 def _permitting() -> Settings:
@@ -112,13 +114,7 @@ RENDERED: dict[str, Callable[[], str]] = {
     "proxy/etc/systemd/system/mlflow-proxy-login.socket": lambda: render(
         f"{layout.UNIT_DIR}/mlflow-proxy-login.socket", stream=layout.LOGIN_SOCKET
     ),
-    "proxy/etc/systemd/system/mlflow-proxy-certificate.service": lambda: render(
-        f"{layout.UNIT_DIR}/mlflow-proxy-certificate.service",
-        command=HostCertificate(layout.PROXY_TLS_DIR, layout.PROXY_AUTHORITY, ("mlflow.example.com",)).command(
-            "ensure"
-        ),
-        directories=f"{layout.PROXY_TLS_DIR} {layout.PROXY_DIR}",
-    ),
+    "proxy/etc/systemd/system/mlflow-proxy-certificate.service": lambda: renewal_unit(_proxied(), old_libffi=False),
     "remote-database/etc/systemd/system/mlflow-database-certificate.service": lambda: render(
         f"{layout.UNIT_DIR}/mlflow-database-certificate.service",
         certificate=settings(postgresql_client_networks=["10.0.0.0/24"]).postgresql_certificate,
@@ -128,7 +124,17 @@ RENDERED: dict[str, Callable[[], str]] = {
         f"{layout.UNIT_DIR}/mlflow-database-certificate.timer"
     ),
     "proxy/etc/systemd/system/mlflow-proxy-certificate.timer": lambda: render(
-        f"{layout.UNIT_DIR}/mlflow-proxy-certificate.timer"
+        f"{layout.UNIT_DIR}/mlflow-proxy-certificate.timer", acme=False
+    ),
+    "acme/etc/mlflow/proxy/nginx.conf": lambda: nginx_conf(_proxied(**ACME), TLS_GROUPS),
+    "acme/etc/systemd/system/mlflow-proxy-certificate.service": lambda: renewal_unit(
+        _proxied(
+            **ACME, proxy_acme_server="https://ca.example.com/acme/acme/directory", proxy_acme_email="admin@example.com"
+        ),
+        old_libffi=False,
+    ),
+    "acme/etc/systemd/system/mlflow-proxy-certificate.timer": lambda: render(
+        f"{layout.UNIT_DIR}/mlflow-proxy-certificate.timer", acme=True
     ),
     "proxy-in-front/etc/mlflow/proxy/nginx.conf": lambda: nginx_conf(
         settings(("production", "proxy"), proxy_tls="off", proxy_port=8080, proxy_clear_text=True, **MODELS), TLS_GROUPS
@@ -206,6 +212,8 @@ LIMITS = {
     "proxy": 0.5,
     "permissions": 0.5,
     "proxy-in-front": 1.1,
+    # certbot is root, whose the key is, and asks a server elsewhere.
+    "acme": 1.4,
 }
 
 
@@ -213,8 +221,9 @@ LIMITS = {
 def test_unit_is_exposed_no_more_than(name: str, tmp_path: Path) -> None:
     path = tmp_path / Path(name).name.replace("@.", "@diabetes.")
     path.write_text(RENDERED[name]())
+    folder = name.split("/", 1)[0]
     # The renewal is root, who alone has the key of the authority.
-    limit = 0.9 if "certificate" in name else LIMITS[name.split("/", 1)[0]]
+    limit = 0.9 if "certificate" in name and folder != "acme" else LIMITS[folder]
 
     done = systemd_analyze("security", "--offline=true", f"--threshold={round(limit * 10)}", "--no-pager", str(path))
 
@@ -238,6 +247,37 @@ def test_rules_are_taken_by_nftables_whether_there_are_some_already_or_not(tmp_p
     )
 
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("data", "sent"),
+    [
+        ({}, False),
+        (ACME, True),
+        ({**ACME, "proxy_hsts": False}, False),
+        ({**ACME, "proxy_acme_server": "https://ca.example.com/directory"}, False),
+        ({**ACME, "proxy_acme_server": "https://ca.example.com/directory", "proxy_acme_trusted": True}, True),
+    ],
+)
+def test_browsers_are_told_to_come_with_tls_alone_only_where_they_trust_the_certificate(
+    data: dict[str, Any], sent: bool
+) -> None:
+    assert ("Strict-Transport-Security" in nginx_conf(_proxied(**data), TLS_GROUPS)) == sent
+
+
+def test_certbot_trusts_the_authority_that_is_given_for_its_server_alone(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text(certificate("ca.example.com", ends=36500))
+    private = {"proxy_acme_server": "https://10.0.0.9:8443/directory", "proxy_acme_ca_file": f"{tmp_path}/ca.pem"}
+
+    unit = renewal_unit(_proxied(**ACME, **private), old_libffi=False)
+
+    assert "\nEnvironment=REQUESTS_CA_BUNDLE=/etc/mlflow/proxy/acme-ca.crt\n" in unit
+
+
+def test_certbot_may_write_code_only_where_its_python_has_to() -> None:
+    units = {old: renewal_unit(_proxied(**ACME), old_libffi=old) for old in (True, False)}
+
+    assert {old: "MemoryDenyWriteExecute=yes" in text for old, text in units.items()} == {True: False, False: True}
 
 
 def test_template_without_a_value_is_refused() -> None:

@@ -4,6 +4,8 @@ Written as pyinfra's documentation teaches: an operation per resource, `_if` for
 before what is built once. The guards of a block are one fact each, so that a second run does not ask seven times.
 """
 
+from shlex import quote
+
 from pyinfra.context import host
 from pyinfra.facts.files import File
 from pyinfra.facts.server import Command
@@ -77,6 +79,13 @@ postgres.sql(
     sql=f'REVOKE CONNECT, TEMPORARY ON DATABASE "{data.database}" FROM PUBLIC',
     _sudo_user="postgres",
     _if=any_changed(created),
+)
+dump_role = postgres.role(name="Create the role for dumps", role=data.dump_role, _sudo_user="postgres")
+server.shell(
+    name="Let the role for dumps read the database",
+    commands=[f"printf %s {quote(data.create_dump_role)} | psql -Xq -v ON_ERROR_STOP=1 -d postgres"],
+    _sudo_user="postgres",
+    _if=any_changed(dump_role),
 )
 
 # --- Miniconda and the environment ---

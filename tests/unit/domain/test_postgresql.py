@@ -32,10 +32,19 @@ def test_configuration_is_one_quoted_line_for_each_setting() -> None:
 
 
 def test_hba_lines_let_other_hosts_in_by_tls_and_scram_only() -> None:
-    assert pg.hba_lines("mlflow_db", "mlflow_user", ["10.0.0.0/24", "fd00::/8"]) == [
+    assert pg.hba_lines("mlflow_db", "mlflow_user", "mlflow_dump", ["10.0.0.0/24", "fd00::/8"]) == [
         "local    mlflow_db  mlflow_user  peer  map=mlflow",
+        "local    mlflow_db  mlflow_dump  peer  map=mlflow",
         "hostssl  mlflow_db  mlflow_user  10.0.0.0/24  scram-sha-256",
         "hostssl  mlflow_db  mlflow_user  fd00::/8  scram-sha-256",
+    ]
+
+
+def test_role_for_dumps_is_root_and_the_server_s_own_user() -> None:
+    assert pg.ident_lines("mlflow_user", "mlflow", "mlflow_dump") == [
+        "mlflow  mlflow  mlflow_user",
+        "mlflow  postgres  mlflow_dump",
+        "mlflow  root  mlflow_dump",
     ]
 
 
@@ -99,3 +108,25 @@ def test_sql_quotes_names_inside_the_statements_that_it_builds() -> None:
     assert 'SELECT \'CREATE ROLE "o\'\'hara ""x"""\' WHERE' in sql
     assert 'SELECT \'CREATE DATABASE "d\'\'b" OWNER "o\'\'hara ""x""" TEMPLATE template0 ' in sql
     assert "rolname = 'o''hara \"x\"')" in sql
+
+
+def test_role_for_dumps_may_read_what_is_there_and_what_is_made_later() -> None:
+    assert pg.dump_role_sql("mlflow_dump", "mlflow_user", "mlflow_db") == (
+        "SELECT 'CREATE ROLE \"mlflow_dump\"' WHERE NOT EXISTS "
+        "(SELECT FROM pg_roles WHERE rolname = 'mlflow_dump') \\gexec\n"
+        f'ALTER ROLE "mlflow_dump" {RIGHTS} PASSWORD NULL;\n'
+        "SELECT format('REVOKE %I FROM %I', pg_get_userbyid(roleid), pg_get_userbyid(member)) FROM pg_auth_members "
+        "WHERE pg_get_userbyid(member) = 'mlflow_dump' \\gexec\n"
+        'GRANT CONNECT ON DATABASE "mlflow_db" TO "mlflow_dump";\n'
+        '\\connect "mlflow_db"\n'
+        'GRANT USAGE, CREATE ON SCHEMA public TO "mlflow_user";\n'
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC;\n"
+        'REVOKE ALL ON SCHEMA public FROM "mlflow_dump";\n'
+        'GRANT USAGE ON SCHEMA public TO "mlflow_dump";\n'
+        'REVOKE ALL ON ALL TABLES IN SCHEMA public FROM "mlflow_dump";\n'
+        'GRANT SELECT ON ALL TABLES IN SCHEMA public TO "mlflow_dump";\n'
+        'ALTER DEFAULT PRIVILEGES FOR ROLE "mlflow_user" IN SCHEMA public GRANT SELECT ON TABLES TO "mlflow_dump";\n'
+        'REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM "mlflow_dump";\n'
+        'GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO "mlflow_dump";\n'
+        'ALTER DEFAULT PRIVILEGES FOR ROLE "mlflow_user" IN SCHEMA public GRANT SELECT ON SEQUENCES TO "mlflow_dump";\n'
+    )

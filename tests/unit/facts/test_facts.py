@@ -15,7 +15,9 @@ from pyinfra.api.facts import FactBase
 import mlflow_stack
 from mlflow_stack.domain import layout
 from mlflow_stack.domain.artifacts import StoreState
+from mlflow_stack.domain.certificates import AcmeCertificate
 from mlflow_stack.domain.firewall import RULES_FILE, UNIT
+from mlflow_stack.domain.postgresql import Cluster
 from mlflow_stack.facts.artifacts import ArtifactStore
 from mlflow_stack.facts.batch import Batch
 from mlflow_stack.facts.certificates import Certificate, OwnCertificate
@@ -25,18 +27,20 @@ from mlflow_stack.facts.firewall import FirewallRemains
 from mlflow_stack.facts.host import InstalledPackages, Layout, Survey
 from mlflow_stack.facts.mlflow import Models, Schema, SchemaState
 from mlflow_stack.facts.postgresql import Postgresql
+from mlflow_stack.facts.probe import Probe
 from mlflow_stack.facts.proxy import LoginFile, Logins
 from mlflow_stack.facts.service import EnabledInstances, Service
 from tests.data import record
 from tests.unit.recorded import DIRECTORY, lines
 
 MODULES = [path.stem for path in (Path(mlflow_stack.__file__).parent / "facts").glob("*.py") if path.stem != "__init__"]
-# Without Batch: its command and its output are those of other facts, in one (test_batch.py).
+# Without Batch: its command and its output are those of other facts, in one (test_batch.py); nor Probe, whose script is
+# that of who asks (tests/unit/conform).
 FACTS = [
     fact
     for module in MODULES
     for fact in vars(import_module(f"mlflow_stack.facts.{module}")).values()
-    if inspect.isclass(fact) and issubclass(fact, FactBase) and fact not in (FactBase, Batch)
+    if inspect.isclass(fact) and issubclass(fact, FactBase) and fact not in (FactBase, Batch, Probe)
 ]
 
 
@@ -174,21 +178,30 @@ def test_database_server_of_a_deployed_host_is_read_whole() -> None:
     assert state.server["database"] == {"owner": "mlflow_user", "encoding": "UTF8", "public_connect": False}
     assert (role["login"], role["super"], role["createdb"], role["salt"]) == (True, False, False, None)
     assert (state.server["pending_restart"], state.server["stale"]) == ([], False)
+    rights = ("connects", "reads", "reads_new", "writes", "creates", "member", "password")
+    assert [state.server["dump_role"][right] for right in rights] == [True, True, True, False, False, False, False]
 
 
 def test_database_server_that_is_down_leaves_its_files_readable() -> None:
     output = lines("deployed", "Postgresql")
 
-    state = Postgresql().process(output[:-1])
+    state = Postgresql().process(output[:-2])
 
     assert (state.server, state.enabled) == ({}, True)
     assert state.hba is not None
 
 
+def test_database_server_without_the_database_says_nothing_of_rights_in_it() -> None:
+    output = lines("deployed", "Postgresql")
+
+    assert "dump_role" not in Postgresql().process(output[:-1]).server
+
+
 def test_files_of_a_database_server_are_told_apart_without_a_newline_at_their_end(tmp_path: Path) -> None:
     (tmp_path / "pg_hba.conf").write_text("local all all peer")
     (tmp_path / "pg_ident.conf").write_text("# none")
-    command = Postgresql().command(str(tmp_path), "no-such.service", 1, "nobody", "nothing").get_raw_value()
+    cluster = Cluster(str(tmp_path), "no-such.service", 1, "nobody", "nobody_else", "nothing")
+    command = Postgresql().command(cluster).get_raw_value()
     output = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, timeout=20).stdout
 
     state = Postgresql().process(output.splitlines())
@@ -266,3 +279,14 @@ def test_certificate_is_absent_then_well() -> None:
     assert read(OwnCertificate, "fresh") == Certificate("there is none yet", "")
     assert found.to_do == ""
     assert re.fullmatch("([0-9A-F]{2}:){31}[0-9A-F]{2}", found.fingerprint)
+
+
+def test_certificate_from_an_acme_server_is_read_like_one_of_the_host_s_own() -> None:
+    command = raw(OwnCertificate, {"certificate": AcmeCertificate("mlflow.example.com", email="admin@example.com")})
+
+    assert command == (
+        "[ ! -e /opt/mlflow/libexec/acme-certificate.sh ] || sh /opt/mlflow/libexec/acme-certificate.sh check "
+        "/etc/mlflow/credentials/proxy /etc/mlflow/credentials/acme /var/lib/mlflow-acme "
+        "https://acme-v02.api.letsencrypt.org/directory mlflow.example.com admin@example.com"
+    )
+    assert OwnCertificate().process(["ends: Feb 25 05:50:11 2027 GMT"]) == Certificate("", "")

@@ -20,14 +20,14 @@ VERIFIER = scram_verifier("hunter2", salt=b"0123456789abcdef")
 
 def host_with(verifier: str) -> dict[str, object]:
     """Return the recorded answers, changed to those of a role that has a password."""
-    *files, server = answer({"recorded": "deployed"}, "Postgresql")
+    *files, server, rights = answer({"recorded": "deployed"}, "Postgresql")
     state = json.loads(server)
     state["role"] |= {
         "iterations": "4096",
         "salt": verifier.split(":")[1].split("$", maxsplit=1)[0],
         "verifier_sha256": hashlib.sha256(verifier.encode()).hexdigest(),
     }
-    return {"Postgresql": [*files, json.dumps(state)]}
+    return {"Postgresql": [*files, json.dumps(state), rights]}
 
 
 def sent(answers: dict[str, object], password: str | None) -> str:

@@ -35,10 +35,10 @@ from pyinfra.api.state import State
 from pyinfra.connectors.util import CommandOutput
 from pyinfra.context import ctx_host, ctx_state
 
-from mlflow_stack.domain.certificates import HostCertificate
+from mlflow_stack.domain.certificates import AcmeCertificate, HostCertificate
 from mlflow_stack.domain.environment import EnvironmentSpec, Toolchain
 from mlflow_stack.domain.files import ManagedBlock, ManagedFile, block_command, write_command
-from mlflow_stack.domain.postgresql import BEGIN, END
+from mlflow_stack.domain.postgresql import BEGIN, END, Cluster
 from mlflow_stack.domain.tracking_server import TrackingServer
 from mlflow_stack.operations.host import Directory, User
 from tests.unit.recorded import lines
@@ -78,7 +78,11 @@ def _constructor(kind: type) -> Any:
     return construct
 
 
-for _kind in (ManagedFile, EnvironmentSpec, HostCertificate, Toolchain, TrackingServer, Directory, User):
+_KINDS = (
+    *(AcmeCertificate, Cluster, Directory, EnvironmentSpec, HostCertificate, ManagedFile, Toolchain, TrackingServer),
+    User,
+)
+for _kind in _KINDS:
     Loader.add_constructor(f"!{_kind.__name__}", _constructor(_kind))
 
 
