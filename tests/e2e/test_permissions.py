@@ -23,6 +23,8 @@ from mlflow.exceptions import MlflowException
 
 from mlflow_stack.domain.permissions import KEY_FILE, password_of
 from tests.e2e import web
+from tests.e2e.conform import conform
+from tests.e2e.conftest import NAME as HOST
 from tests.e2e.load import Load
 from tests.e2e.stack import REPOSITORY, Run, Stack
 from tests.e2e.test_proxy import ADMIN, SHOP, Proxied
@@ -168,6 +170,14 @@ def test_everything_goes_on_working(stack: Proxied) -> None:
 
     assert stack.fault() == ""
     assert (health.status_code, health.text) == (200, "{}")
+
+
+def test_stack_keeps_its_promises(stack: Proxied) -> None:
+    found = conform(stack)
+
+    assert found.is_kept, found.output
+    # The server answers with our login, refuses other sites with it, and the key is nowhere where it should not be.
+    assert found.held >= {f"{HOST} {number}" for number in ("5.1", "5.3", "5.4", "5.5", "6.2", "6.5", "8.7")}
 
 
 # --- who may do what ---------------------------------------------------------------------------------------------
