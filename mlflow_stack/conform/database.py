@@ -10,7 +10,7 @@ from typing import Any
 from mlflow_stack.conform.checks import DATABASE, SERVED_DATABASE, Fault, Subject, Unknown, check
 from mlflow_stack.domain.listening import is_loopback
 from mlflow_stack.domain.postgresql import identifier, literal
-from mlflow_stack.facts.postgresql import PSQL
+from mlflow_stack.facts.postgresql import PSQL, dump_role_query
 from mlflow_stack.settings import Settings
 
 LEFT_DAYS = 14
@@ -20,8 +20,8 @@ RIGHTS = ("super", "createdb", "createrole", "replication", "bypassrls")
 UNPROVED = ("trust", "password", "ident")
 
 
-def _psql(settings: Settings, query: str) -> str:
-    return f"cd /; {PSQL} -F ' ' -p {settings.postgresql.port} -c {quote(query)}"
+def _psql(settings: Settings, query: str, database: str = "postgres") -> str:
+    return f"cd /; {PSQL} -F ' ' -p {settings.postgresql.port} -d {database} -c {quote(query)}"
 
 
 def _durable(settings: Settings) -> str:
@@ -77,16 +77,17 @@ def _json(lines: list[str], nothing: str) -> Any:
 def _connect(settings: Settings) -> str:
     database = literal(settings.postgresql.database)
     roles = "SELECT coalesce(json_agg(rolname), '[]') FROM pg_roles WHERE rolname <> pg_get_userbyid(datdba)"
+    known = f"rolname <> {literal(settings.postgresql.dump_role)}"
     able = "has_database_privilege(oid, d.oid, 'CONNECT') AND NOT rolsuper AND rolname !~ '^pg_'"
     public = " OR ".join(f"has_database_privilege('public', oid, '{right}')" for right in ("CONNECT", "TEMPORARY"))
     return _psql(
         settings,
         f"SELECT json_build_object('owner', pg_get_userbyid(datdba), 'public', {public}, "
-        f"'others', ({roles} AND {able})) FROM pg_database d WHERE datname = {database}",
+        f"'others', ({roles} AND {known} AND {able})) FROM pg_database d WHERE datname = {database}",
     )
 
 
-@check("8.16", "No role but the owner may connect to the database", DATABASE, _connect)
+@check("8.16", "No role but the owner and the one for dumps may connect to the database", DATABASE, _connect)
 def connect(subject: Subject) -> Iterator[Fault]:
     wanted = subject.settings.postgresql
     found = _json(subject.lines("8.16"), f"there is no database {wanted.database}")
@@ -99,6 +100,27 @@ def connect(subject: Subject) -> Iterator[Fault]:
     for other in found["others"]:
         remedy = f"REVOKE CONNECT ON DATABASE {wanted.database} FROM {identifier(other)}"
         yield Fault(f"{other} may connect to {wanted.database}", f"{wanted.role} alone", remedy)
+
+
+def _dump_role(settings: Settings) -> str:
+    wanted = settings.postgresql
+    return _psql(settings, dump_role_query(wanted.dump_role, wanted.role), wanted.database)
+
+
+@check("8.24", "The role for dumps may read the database, and change nothing", DATABASE, _dump_role)
+def dump_role(subject: Subject) -> Iterator[Fault]:
+    name = subject.settings.postgresql.dump_role
+    found = _json(subject.lines("8.24"), f"there is no role {name}")
+    wrong = {
+        **{right: f"has {right}" for right in RIGHTS},
+        "creates": "may create tables",
+        "writes": "may change a table",
+        "member": "has the rights of another role",
+        "password": "has a password",
+    }
+    for right, what in wrong.items():
+        if found[right]:
+            yield Fault(f"role {name} {what}", "it may read", "run the deploy again")
 
 
 def _rules(settings: Settings) -> str:
@@ -148,4 +170,4 @@ def tls(subject: Subject) -> Iterator[Fault]:
         yield Fault(f"its certificate ends within {LEFT_DAYS} days", "one that is renewed 30 days before its end")
 
 
-CHECKS = (durable, role, connect, rules, tls)
+CHECKS = (durable, role, connect, dump_role, rules, tls)

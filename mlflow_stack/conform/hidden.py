@@ -19,6 +19,7 @@ secrets() {{
     [ ! -f pgpass ] || sed 's/^\\*:\\*:\\*:\\*://; s/\\\\\\(.\\)/\\1/g' pgpass
     [ ! -f tracking-password ] || cat tracking-password
     [ ! -f permissions-key ] || cat permissions-key
+    find acme -name private_key.json -exec sed 's/.*"d": "\\([^"]*\\)".*/\\1/' {{}} + 2> /dev/null
     [ ! -f logins ] || awk '!/^#/ {{ print $4 }}' logins
     cat proxy/*.pem proxy/*.key {layout.DATABASE_TLS_DIR}/*.pem {layout.DATABASE_TLS_DIR}/*.key 2> /dev/null | awk '
       /-----BEGIN / {{ private = /PRIVATE KEY/; next }}
@@ -46,8 +47,9 @@ def keys(subject: Subject) -> Iterator[Fault]:
         if path == layout.DATABASE_AUTHORITY:
             continue  # what clients trust, beside the keys; the directory is closed
         user = "postgres" if path.startswith(layout.DATABASE_TLS_DIR) else "root"
-        expected = f"{'700' if kind == 'd' else '600'} {user} {user}"
-        if kind not in "df" or f"{mode} {owner} {group}" != expected:
+        modes = ("700",) if kind == "d" else ("600", "400")
+        expected = f"{modes[0]} {user} {user}"
+        if kind not in "df" or mode not in modes or (owner, group) != (user, user):
             what = f"{path} is {mode} {owner} {group}" if kind in "df" else f"{path} is neither file nor directory"
             yield Fault(what, expected, "run the deploy again; remove what is none of ours")
 

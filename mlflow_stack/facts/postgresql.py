@@ -87,7 +87,7 @@ def _query(cluster: Cluster) -> str:
     return (
         f"{_server_query(cluster.role, database)}\n"
         f"SELECT EXISTS (SELECT FROM pg_database WHERE datname = {literal(database)}) AS there \\gset\n"
-        f"\\if :there\n\\connect {identifier(database)}\n{_dump_role_query(cluster.dump_role, cluster.role)}\n\\endif"
+        f"\\if :there\n\\connect {identifier(database)}\n{dump_role_query(cluster.dump_role, cluster.role)}\n\\endif"
     )
 
 
@@ -109,7 +109,8 @@ SELECT json_build_object(
 """.replace("\n", " ")
 
 
-def _dump_role_query(dump_role: str, role: str) -> str:
+def dump_role_query(dump_role: str, role: str) -> str:
+    """Return SQL that says, in JSON, what the role for dumps may do in the database in which it is asked."""
     # A new table gets its rights from pg_default_acl: one line there for tables, one for sequences.
     return f"""
 SELECT json_build_object('super', rolsuper, 'createdb', rolcreatedb, 'createrole', rolcreaterole,

@@ -98,8 +98,8 @@ exec sleep 600
 """
 
 
-def sql(statement: str) -> str:
-    return f'cd /; runuser -u postgres -- psql -q -c "{statement}"'
+def sql(statement: str, database: str = "postgres") -> str:
+    return f'cd /; runuser -u postgres -- psql -q -d {database} -c "{statement}"'
 
 
 def nginx(edit: str) -> tuple[str, str]:
@@ -195,6 +195,11 @@ BROKEN: dict[str, tuple[str, str, set[str]]] = {
         sql("GRANT CONNECT ON DATABASE mlflow_db TO PUBLIC"),
         sql("REVOKE CONNECT ON DATABASE mlflow_db FROM PUBLIC"),
         {"8.16"},
+    ),
+    "a role for dumps that may write": (
+        sql("GRANT INSERT ON runs TO mlflow_dump", "mlflow_db"),
+        sql("REVOKE INSERT ON runs FROM mlflow_dump", "mlflow_db"),
+        {"8.24"},
     ),
     "a rule that trusts everybody": (
         f"sed -i '1i local all all trust' {HBA}",

@@ -464,6 +464,21 @@ def test_right_that_the_role_should_not_have_is_found() -> None:
         found(database.role, [])
 
 
+def test_role_for_dumps_that_may_do_more_than_read_is_found() -> None:
+    rights = ("super", "createdb", "createrole", "replication", "bypassrls", "creates", "writes", "member", "password")
+    well = dict.fromkeys(rights, False)
+
+    assert found(database.dump_role, [json.dumps(well)]) == []
+    assert found(database.dump_role, [json.dumps(dict.fromkeys(rights, True))])[5:] == [
+        "role mlflow_dump may create tables",
+        "role mlflow_dump may change a table",
+        "role mlflow_dump has the rights of another role",
+        "role mlflow_dump has a password",
+    ]
+    with pytest.raises(Unknown, match="there is no role mlflow_dump"):
+        found(database.dump_role, [])
+
+
 def test_database_that_others_may_connect_to_is_found() -> None:
     def faults(**changed: object) -> list[str]:
         return found(database.connect, [json.dumps({"owner": "mlflow_user", "public": False, "others": [], **changed})])
