@@ -54,7 +54,8 @@ def listening(subject: Subject) -> Iterator[Fault]:
     for each in subject.survey.listeners:
         if each.unit.startswith(tuple(OWN_UNITS.values())) and not each.is_local and each.port not in reached:
             where = f"{each.address}:{each.port}/{each.protocol}"
-            yield Fault(f"{each.unit} listens on {where}", "127.0.0.1, or a Unix socket")
+            remedy = f"run the deploy again; of a role that the host has no more: systemctl disable --now {each.unit}"
+            yield Fault(f"{each.unit} listens on {where}", "127.0.0.1, or a Unix socket", remedy)
 
 
 def _own_sockets(settings: Settings) -> dict[str, str]:

@@ -226,6 +226,16 @@ def test_changed_password_is_rotated_by_one_run(apart: tuple[TwoHosts, Run, Run]
     assert stack.converge().changed == []
 
 
+def test_model_that_the_host_served_before_it_had_this_role_alone_is_found(apart: tuple[TwoHosts, Run, Run]) -> None:
+    stack, _, _ = apart
+
+    found = conform(stack)
+
+    assert found.failed == {f"{NAME} 8.11"}, found.output
+    assert "found: mlflow-production@diabetes.socket listens on 0.0.0.0:5001/tcp" in found.output
+    stack.host.run("systemctl disable --quiet --now mlflow-production mlflow-production@diabetes")
+
+
 def test_every_promise_that_can_be_asked_is_kept_on_both_hosts(apart: tuple[TwoHosts, Run, Run]) -> None:
     stack, _, _ = apart
 
