@@ -220,6 +220,7 @@ def test_unit_that_does_not_run_or_does_not_start_with_the_host_is_found() -> No
     absent = "Id=mlflow-firewall.service ActiveState=inactive UnitFileState="
 
     assert found(working.services, UNITS) == []
+    assert found(working.services, [UNITS[0].replace("=active", "=inactive"), *UNITS[1:]]) == []
     assert found(working.services, [*UNITS[:1], UNITS[2]]) == ["no cluster of PostgreSQL is started"]
     assert found(working.services, [*UNITS, stopped, absent, "failed mlflow-proxy-certificate.service loaded"]) == [
         "mlflow-production@diabetes.service is inactive",
