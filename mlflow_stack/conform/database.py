@@ -111,14 +111,14 @@ def _dump_role(settings: Settings) -> str:
 def dump_role(subject: Subject) -> Iterator[Fault]:
     name = subject.settings.postgresql.dump_role
     found = _json(subject.lines("8.24"), f"there is no role {name}")
-    wrong = {
-        **{right: f"has {right}" for right in RIGHTS},
-        "creates": "may create tables",
-        "writes": "may change a table",
-        "member": "has the rights of another role",
-        "password": "has a password",
-    }
-    for right, what in wrong.items():
+    wrong = [
+        *((right, f"has {right}") for right in RIGHTS),
+        ("creates", "may create tables"),
+        ("writes", "may change a table"),
+        ("member", "has the rights of another role"),
+        ("password", "has a password"),
+    ]
+    for right, what in wrong:
         if found[right]:
             yield Fault(f"role {name} {what}", "it may read", "run the deploy again")
 
