@@ -47,10 +47,10 @@ WELL = {
     "8.14": [f"mlflow-tracking.service 12 {CONFINED}"],
     "8.15": [json.dumps({**RIGHTS, "of": []})],
     "8.16": [json.dumps({"owner": "mlflow_user", "public": False, "others": []})],
-    "8.24": [json.dumps({**RIGHTS, **dict.fromkeys(("creates", "writes", "member", "password"), False)})],
     "8.17": [json.dumps([{**PEER, "error": None}])],
     "8.19": [],
     "8.20": ["mlflow L 999:/usr/sbin/nologin", "mlflow-model L 997:/usr/sbin/nologin"],
+    "8.24": [json.dumps({**RIGHTS, **dict.fromkeys(("creates", "writes", "member", "password"), False)})],
     "8.23": [json.dumps({**RIGHTS, **dict.fromkeys(("creates", "writes", "member", "password"), False)})],
 }
 NOT_ASKED = 3  # what is asked from outside: a host without an address has no outside
