@@ -51,7 +51,6 @@ WELL = {
     "8.19": [],
     "8.20": ["mlflow L 999:/usr/sbin/nologin", "mlflow-model L 997:/usr/sbin/nologin"],
     "8.24": [json.dumps({**RIGHTS, **dict.fromkeys(("creates", "writes", "member", "password"), False)})],
-    "8.23": [json.dumps({**RIGHTS, **dict.fromkeys(("creates", "writes", "member", "password"), False)})],
 }
 NOT_ASKED = 3  # what is asked from outside: a host without an address has no outside
 Conformed = subprocess.CompletedProcess[str]
