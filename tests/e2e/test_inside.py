@@ -76,11 +76,12 @@ def test_database_and_tables_belong_to_a_role_with_no_other_rights_and_no_passwo
     roles = query(
         stack,
         "SELECT rolname, rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls AS has_rights,"
-        " rolpassword FROM pg_authid WHERE rolcanlogin AND rolname <> 'postgres'",
+        " rolpassword FROM pg_authid WHERE rolcanlogin AND rolname <> 'postgres' ORDER BY 1",
     )
 
     assert owners == [{"owner": "mlflow_user"}]
-    assert roles == [{"rolname": "mlflow_user", "has_rights": False, "rolpassword": None}]
+    names = ("mlflow_dump", "mlflow_user")
+    assert roles == [{"rolname": name, "has_rights": False, "rolpassword": None} for name in names]
 
 
 def test_database_confirms_only_what_is_on_the_disk(stack: Stack) -> None:
