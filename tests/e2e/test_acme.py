@@ -25,8 +25,9 @@ from lab.process import wait_until
 from tests.e2e import web
 from tests.e2e.conform import conform
 from tests.e2e.load import Load
+from tests.e2e.proxied import ADMIN, NAME, Proxied, passwords
 from tests.e2e.stack import REPOSITORY, Stack
-from tests.e2e.test_proxy import ADMIN, CERTIFICATE, NAME, SHOP, Proxied
+from tests.e2e.test_proxy import CERTIFICATE
 
 OTHER, REFUSED = "other.example.com", "refused.example.com"
 PEM = "/etc/mlflow/credentials/proxy/server.pem"
@@ -146,9 +147,7 @@ def stack(served: Stack, server: Server) -> Iterator[Certified]:
         "proxy_acme_accept_terms": True,
         "proxy_acme_email": "admin@example.com",
     }
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ADMIN_PASSWORD", ADMIN[1])
-        patch.setenv("SHOP_PASSWORD", SHOP[1])
+    with passwords():
         stack.converge()
         yield stack
 
@@ -219,17 +218,10 @@ def test_renewal_leaves_a_certificate_alone_that_is_well(stack: Certified) -> No
 
 
 def test_renewal_loses_no_request(stack: Certified) -> None:
-    def ask(_patience_s: float) -> web.Answer:
-        try:
-            answer = stack.search()
-        except requests.RequestException as error:
-            return web.Answer(0, str(error))
-        return web.Answer(answer.status_code, answer.text)
-
     before = stack.leaf()
     # As it is when a third of its time is left: no longer there, since a clock can't be set here.
     stack.host.run(f"rm {PEM}")
-    with Load(ask) as load:
+    with Load(stack.searched) as load:
         time.sleep(1)
         stack.host.run(f"systemctl start {CERTIFICATE}")
         time.sleep(1)

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from mlflow_stack.conform.promises import CHECKS
-from tests.e2e import web
 from tests.e2e.conform import Conformed, conform
 from tests.e2e.conftest import NAME
+from tests.e2e.proxied import ADMIN, SHOP, Proxied, proxied
 from tests.e2e.stack import Stack
-from tests.e2e.test_proxy import ADMIN, SHOP, Proxied
 
 # The database is for its own host alone.
 NO_CONCERN = {"8.18"}
@@ -29,13 +28,7 @@ def without_proxy(served: Stack) -> Conformed:
 @pytest.fixture(scope="module")
 def stack(served: Stack, without_proxy: Conformed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
     """The same with a proxy."""
-    stack = Proxied.of(served)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ADMIN_PASSWORD", ADMIN[1])
-        patch.setenv("SHOP_PASSWORD", SHOP[1])
-        stack.converge()
-        stack.ca = tmp_path_factory.mktemp("ca") / "ca.crt"
-        stack.ca.write_text(web.get(f"http://{stack.host.address}/ca.crt").body)
+    with proxied(served, tmp_path_factory.mktemp("ca")) as stack:
         stack.host.run(f"cp -p {NGINX} {PEM} /root/")
         yield stack
 

@@ -20,8 +20,8 @@ import pytest
 from lab import Host, Lab
 from lab.process import wait_until
 from tests.e2e.examiners import STORED, Examination, changed_files, examine, known_attacks, lynis, remarks, sslscan
+from tests.e2e.proxied import NAME, Proxied, passwords
 from tests.e2e.stack import REPOSITORY, Stack
-from tests.e2e.test_proxy import ADMIN, NAME, SHOP, Proxied
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +43,7 @@ def proxied(served: Stack, before: Future[Examination]) -> Proxied:
     """A served stack to which a proxy was added."""
     served.recovers()
     stack = Proxied.of(served)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ADMIN_PASSWORD", ADMIN[1])
-        patch.setenv("SHOP_PASSWORD", SHOP[1])
+    with passwords():
         stack.converge()
     return stack
 

@@ -26,8 +26,8 @@ from tests.e2e import web
 from tests.e2e.conform import conform
 from tests.e2e.conftest import NAME as HOST
 from tests.e2e.load import Load
+from tests.e2e.proxied import ADMIN, SHOP, Proxied
 from tests.e2e.stack import REPOSITORY, Run, Stack
-from tests.e2e.test_proxy import ADMIN, SHOP, Proxied
 
 PASSWORDS = {"admin": ADMIN[1], "anna": "anna's own", "bert": "bert's own"}
 ANNA, BERT = ("anna", PASSWORDS["anna"]), ("bert", PASSWORDS["bert"])

@@ -12,7 +12,6 @@ import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import pytest
@@ -24,74 +23,20 @@ from mlflow import MlflowClient
 
 from lab.errors import CommandFailed
 from lab.process import wait_until
-from tests.e2e import web
 from tests.e2e.browser import LoggedIn, skip_without_chromium
 from tests.e2e.conform import conform
 from tests.e2e.load import Load
-from tests.e2e.stack import EXAMPLE, Stack
+from tests.e2e.proxied import ADMIN, NAME, SEARCH, SHOP, Proxied, proxied
+from tests.e2e.stack import Stack
 
-NAME = "mlflow.example.com"
-ADMIN, SHOP = ("admin", "correct horse"), ("shop", "battery staple")
 PROXY, LOGIN, CERTIFICATE = "mlflow-proxy.service", "mlflow-proxy-login.service", "mlflow-proxy-certificate.service"
-SEARCH = "/api/2.0/mlflow/experiments/search"
 MIB = 1 << 20
-
-
-class Proxied(Stack):
-    """The served stack behind its proxy; `ca` is the authority that the host has made."""
-
-    roles = "postgresql = tracking = production = proxy"
-    ca: Path
-
-    @classmethod
-    def of(cls, stack: Stack) -> Proxied:
-        proxied = cls(stack.host, stack.directory)
-        proxied.settings = stack.settings | {
-            "tracking_bind": "",
-            "production_bind": "",
-            "tracking_public_name": NAME,
-            "proxy_users": {ADMIN[0]: "env:ADMIN_PASSWORD"},
-            "production_models": {
-                "diabetes": {"uri": "models:/diabetes@champion", "users": {SHOP[0]: "env:SHOP_PASSWORD"}}
-            },
-        }
-        proxied.url = f"https://{stack.host.address}"
-        proxied.model_url = f"{proxied.url}/models/diabetes"
-        return proxied
-
-    def ask(self, method: str, path: str, auth: tuple[str, str] | None = ADMIN, **options: Any) -> requests.Response:
-        """Ask as a client of the tracking server that trusts the host's authority."""
-        with requests.Session() as session:
-            session.trust_env = False
-            verify = str(self.ca)
-            return session.request(method, f"{self.url}{path}", auth=auth, verify=verify, timeout=60, **options)
-
-    def search(self, auth: tuple[str, str] | None = ADMIN, **options: Any) -> requests.Response:
-        return self.ask("POST", SEARCH, auth, json={"max_results": 1}, **options)
-
-    def predict(self, auth: tuple[str, str] | None = SHOP, **options: Any) -> requests.Response:
-        return self.ask("POST", "/models/diabetes/invocations", auth, json=EXAMPLE, **options)
-
-    def fault(self) -> str:
-        try:
-            answers = {"tracking": self.search(), "model": self.predict()}
-        except requests.RequestException as error:
-            return str(error)
-        wrong = [f"{name}: {each.status_code} {each.text}" for name, each in answers.items() if each.status_code != 200]
-        return "; ".join(wrong)
 
 
 @pytest.fixture(scope="module")
 def stack(served: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
     """A served stack to which a proxy was added."""
-    served.recovers()
-    stack = Proxied.of(served)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ADMIN_PASSWORD", ADMIN[1])
-        patch.setenv("SHOP_PASSWORD", SHOP[1])
-        stack.converge()
-        stack.ca = tmp_path_factory.mktemp("ca") / "ca.crt"
-        stack.ca.write_text(web.get(f"http://{stack.host.address}/ca.crt").body)
+    with proxied(served, tmp_path_factory.mktemp("ca")) as stack:
         assert stack.fault() == ""
         yield stack
 
@@ -364,14 +309,7 @@ def test_no_worker_waits_for_a_connection_that_another_one_took(stack: Proxied) 
 
 
 def test_restart_and_reload_lose_no_request(stack: Proxied) -> None:
-    def ask(_patience_s: float) -> web.Answer:
-        try:
-            answer = stack.search()
-        except requests.RequestException as error:
-            return web.Answer(0, str(error))
-        return web.Answer(answer.status_code, answer.text)
-
-    with Load(ask) as load:
+    with Load(stack.searched) as load:
         time.sleep(1)
         for unit in (PROXY, LOGIN):
             stack.host.run(f"systemctl restart {unit}")

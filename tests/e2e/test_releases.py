@@ -22,8 +22,8 @@ from mlflow_stack.platforms import PLATFORMS, Platform
 from tests.e2e import web
 from tests.e2e.conform import conform
 from tests.e2e.conftest import NAME
+from tests.e2e.proxied import proxied
 from tests.e2e.stack import EXAMPLE, REPOSITORY, Run, Stack
-from tests.e2e.test_proxy import ADMIN, SHOP, Proxied
 from tests.e2e.test_story import EVERYTHING
 
 # By the release's name: its key in the table of platforms.
@@ -166,17 +166,8 @@ def test_unit_is_verified_as_the_release_can(told: Told, line: str, fault: str) 
     assert (done.returncode == 0) == (fault == ""), done.stderr
 
 
-def test_proxy_of_the_release_shows_its_certificate_and_asks_for_a_login(
-    told: Told, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("ADMIN_PASSWORD", ADMIN[1])
-    monkeypatch.setenv("SHOP_PASSWORD", SHOP[1])
-    stack = Proxied.of(told.stack)
-
-    stack.converge()
-
-    stack.ca = tmp_path / "ca.crt"
-    stack.ca.write_text(web.get(f"http://{stack.host.address}/ca.crt").body)
-    assert stack.fault() == ""
-    assert [stack.search(auth=None).status_code, stack.predict(auth=None).status_code] == [401, 401]
-    assert stack.converge().changed == []
+def test_proxy_of_the_release_shows_its_certificate_and_asks_for_a_login(told: Told, tmp_path: Path) -> None:
+    with proxied(told.stack, tmp_path) as stack:
+        assert stack.fault() == ""
+        assert [stack.search(auth=None).status_code, stack.predict(auth=None).status_code] == [401, 401]
+        assert stack.converge().changed == []
