@@ -1,7 +1,8 @@
 """No secret is shown: a deploy with passwords is watched from its first plan to its last run.
 
-The same one is that of the database and that by which a host of models logs in at the tracking server, which are on
-hosts, and that of a user of the proxy, which never leaves this machine except in a login.
+The same one is that of the database, that by which a host of models logs in at the tracking server, and the key of
+MLflow's permissions, which are on hosts, and that of a user of the proxy, which never leaves this machine except in a
+login.
 
 A deploy that shows its secret in every way we know proves that the watcher would have seen it.
 """
@@ -34,8 +35,8 @@ from tests.e2e.topology import Topology
 VARIABLE = "E2E_SECRET"
 CANARY = f"canary{secrets.token_hex(8)}"
 PASSFILE = "/etc/mlflow/credentials/pgpass"
-# Where a password that MLflow Stack generates is kept; here it is a canary too.
-OF_MODELS = REPOSITORY / ".secrets/leaks/mlflow-production"
+# Where secrets that MLflow Stack generates are kept; here they are canaries too.
+GENERATED = [REPOSITORY / ".secrets/leaks" / name for name in ("mlflow-production", "tracking-permissions")]
 DROP_IN = "/run/systemd/system/mlflow-tracking.service.d"
 PSQL = "runuser -u postgres -- psql -Xqc"
 VERBOSITIES = ("", "-v", "-vv", "-vvv", "--diff", "--debug", "-vvv --diff --debug-all")
@@ -68,8 +69,9 @@ class Deploys:
         """Make the password another one: each holds the canary, and whatever has to be quoted somewhere."""
         self.rotations += 1
         os.environ[VARIABLE] = f"{CANARY}: p@ss'word\\with$everything-{self.rotations}"
-        OF_MODELS.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        OF_MODELS.write_text(f"{os.environ[VARIABLE]}\n")
+        for file in GENERATED:
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file.write_text(f"{os.environ[VARIABLE]}\n")
         return os.environ[VARIABLE]
 
     def run(self, name: str, options: str, program: str = "pyinfra", **overrides: Any) -> None:
@@ -172,7 +174,7 @@ def watch(lab: Lab, controller: list[Path], tmp_path_factory: pytest.TempPathFac
         leaks={"inventory_stack": "leaks"},
         postgresql={"postgresql_password": f"env:{VARIABLE}"},
         production={"production_models": MODEL},
-        proxy={"proxy_users": {"admin": f"env:{VARIABLE}"}},
+        proxy={"proxy_users": {"admin": f"env:{VARIABLE}"}, "tracking_permissions": True},
     )
     stack.url = f"https://{hosts['web1'].address}"
     begin = time.monotonic()
@@ -211,6 +213,7 @@ def test_watcher_saw_the_secret_where_it_belongs(watch: Watch) -> None:
     assert watch.watcher.kept >= {
         f"web1: {PASSFILE} (600 root)",
         "web1: /run/mlflow-tracking/pgpass (600 mlflow)",
+        "web1: /etc/mlflow/credentials/permissions-key (600 root)",
         "db1: /etc/mlflow/credentials/tracking-password (600 root)",
     }
 
