@@ -25,6 +25,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I leaves it out
 
@@ -154,6 +155,10 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         super().__init__("", Question, bind_and_activate=False)
         self.socket.close()
         self.socket, self.gate = listening, gate
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # else whoever asked has given up
+            super().handle_error(request, client_address)
 
 
 def main() -> int:

@@ -89,6 +89,23 @@ def test_request_without_a_login_is_asked_for_one(gate: Gate) -> None:
     assert gate.ask() == NO_LOGIN
 
 
+def test_who_gives_up_before_the_answer_leaves_no_traceback_behind(gate: Gate) -> None:
+    for _ in range(5):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(gate.path))
+            header = basic("alice:a password to compare")
+            question = f"GET /{TRACKING_AREA} HTTP/1.0\r\nX-Address: 10.0.0.8\r\nAuthorization: {header}\r\n\r\n"
+            client.sendall(question.encode())
+
+    end = time.monotonic() + 20
+    while gate.log.read_text().count("wrong login for 'alice'") < 5 and time.monotonic() < end:
+        time.sleep(0.05)
+    assert gate.login("bob", "builder") == (204, {"X-User": "bob"})  # asked after them, answered after them
+
+    assert "wrong login for 'alice'" in gate.log.read_text()
+    assert "Traceback" not in gate.log.read_text()
+
+
 @pytest.mark.parametrize(
     "authorization",
     [
