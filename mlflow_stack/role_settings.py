@@ -7,7 +7,7 @@ The models carry types and limits and no defaults; the defaults and what each se
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -93,9 +93,10 @@ class CondaSettings(RoleSettings):
         url = self.installer_url.replace("{version}", self.installer_version).replace("{arch}", architecture)
         return url, self.installer_sha256[architecture]
 
-    @property
-    def lock_file(self) -> Path:
-        return REPOSITORY / "locks" / f"mlflow-py{self.python}.txt"
+    def locked(self, addons: Sequence[str] = ()) -> str:
+        """Return the packages of the MLflow environment, and of add-ons to it, as a hash-locked requirements file."""
+        names = ("mlflow", *addons)
+        return "".join((REPOSITORY / "locks" / f"{name}-py{self.python}.txt").read_text() for name in names)
 
 
 class PostgresqlSettings(RoleSettings):

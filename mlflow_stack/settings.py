@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mlflow_stack.domain import layout, listening
 from mlflow_stack.domain.certificates import LETS_ENCRYPT, AcmeCertificate, HostCertificate
+from mlflow_stack.domain.environment import addons
 from mlflow_stack.domain.firewall import Opening, parse_opening
 from mlflow_stack.domain.listening import UNIX, bracketed, is_any, is_local
 from mlflow_stack.domain.tracking import VERIFIED, allowed_origins, verified
@@ -55,6 +56,11 @@ class Settings(BaseModel):
     # By the names of their hosts, the certificates of what this host uses that they have made for themselves.
     tracking_certificates: Mapping[str, HostCertificate] = {}
     postgresql_certificates: Mapping[str, HostCertificate] = {}
+
+    @property
+    def addons(self) -> tuple[str, ...]:
+        """What the MLflow environment of this host needs beside MLflow's own packages; clients need nothing."""
+        return addons(self.database_uri, self.tracking.artifacts_destination) if "tracking" in self.groups else ()
 
     @property
     def has_local_database(self) -> bool:
