@@ -86,7 +86,7 @@ LOCKS = (
     Lock("requirements.txt", ("pyproject.toml",), UNIVERSAL, hashed=False),
     Lock(
         "requirements-dev.txt",
-        ("pyproject.toml", "locks/uv.in"),
+        ("pyproject.toml", "locks/uv.in", *(f"locks/{name}.in" for name in ADDONS)),
         (*UNIVERSAL, "--constraint", "requirements.txt", *(f"--extra={extra}" for extra in EXTRAS)),
         extras=EXTRAS,
         hashed=False,
