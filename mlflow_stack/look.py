@@ -96,6 +96,21 @@ def look(fact: type[FactBase[Answer]], **arguments: Any) -> Answer:
     return answer
 
 
+def look_telling(fact: type[FactBase[Answer]], secret: str, **arguments: Any) -> Answer:
+    """Return what a fact finds that is told a secret on standard input; asked once in a look, and by itself.
+
+    What is asked together is in the text of one command, where every user of the host can read it.
+    """
+    found, question = _current(), Question(fact, arguments)
+    if found is None or question.key not in found.answers:
+        told: Answer = host.get_fact(fact, _stdin=secret, **arguments)
+        if found is None:
+            return told
+        found.answers[question.key] = told
+    answer: Answer = found.answers[question.key]
+    return answer
+
+
 def look_again(fact: type[FactBase[Answer]], reason: str, **arguments: Any) -> Answer:
     """Return the fact as it is now, in a run; in a plan, raise Later with the reason why it can't be known yet.
 

@@ -30,7 +30,6 @@ from mlflow_stack.setting_types import (
     ProxyAddress,
     RegistryUrl,
     StackName,
-    artifacts_directory,
     database_uri,
     firewall_entry,
     lock_exists,
@@ -144,8 +143,6 @@ class TrackingSettings(RoleSettings):
     database_uri: Annotated[str, AfterValidator(database_uri)]
     database_password: Annotated[str, AfterValidator(outside_reference)]
     database_ca_file: str
-    artifacts_destination: Annotated[AbsolutePath, AfterValidator(artifacts_directory)]
-    artifacts_shared: bool
     upgrade_database: bool
     permissions: bool
     admins: list[UserName]
