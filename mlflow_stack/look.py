@@ -8,6 +8,7 @@ nothing to do costs few round trips. What can't be known that early is left for 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -103,7 +104,8 @@ def look_telling(fact: type[FactBase[Answer]], secret: str, **arguments: Any) ->
     """
     found, question = _current(), Question(fact, arguments)
     if found is None or question.key not in found.answers:
-        told: Answer = host.get_fact(fact, _stdin=secret, **arguments)
+        # As a file: pyinfra's --debug prints what a fact is given, and would print a text.
+        told: Answer = host.get_fact(fact, _stdin=io.StringIO(secret), **arguments)
         if found is None:
             return told
         found.answers[question.key] = told

@@ -9,10 +9,14 @@ from shlex import quote
 
 from mlflow_stack.domain import layout
 from mlflow_stack.domain.bounds import within
+from mlflow_stack.domain.files import ManagedFile
 
 CREDENTIALS_FILE = f"{layout.CREDENTIALS_DIR}/artifacts"
 CA_FILE = f"{layout.CONFIG_DIR}/artifacts-ca.crt"
 PROGRAM = f"{layout.LIBEXEC_DIR}/object_store.py"
+# A directory of its own on the server's path, since what is beside it there may not have the name of a module.
+PLUGIN_DIR = f"{layout.LIBEXEC_DIR}/mlflow-plugin"
+PLUGIN = "proxied_stores"
 CHECK_TIMEOUT_S = 120
 
 # The variable that tells a client where its credentials are. Azure's wants them themselves.
@@ -48,8 +52,8 @@ class ObjectStore:
     @property
     def variables(self) -> dict[str, str]:
         """What the clients of the store read from the environment."""
-        # What is on its way lies here as a whole; /tmp may be memory.
-        found = {"TMPDIR": "/var/tmp"}  # noqa: S108  # the unit has one of its own
+        # What is on its way lies in TMPDIR as a whole, and /tmp may be memory.
+        found = {"PYTHONPATH": PLUGIN_DIR, "TMPDIR": "/var/tmp"}  # noqa: S108  # the unit has one of its own
         if self.scheme == "gs" and self.endpoint:
             found["STORAGE_EMULATOR_HOST"] = self.endpoint
         if self.scheme == "s3" and self.endpoint:
@@ -103,6 +107,20 @@ def _service_account(text: str) -> str:
     if kind != "service_account":
         raise ValueError('expected the key of a service account there, JSON with "type": "service_account"')
     return text
+
+
+def plugin_files(program: str) -> list[ManagedFile]:
+    """Return the plugin that keeps clients away from the store (on_host/proxied_stores.py), as Python finds plugins.
+
+    See "Entry points" and "Recording installed projects" of the Python Packaging User Guide.
+    """
+    about = f"{PLUGIN_DIR}/{PLUGIN}-1.dist-info"
+    points = "".join(f"{scheme} = {PLUGIN}:{scheme}\n" for scheme in ("s3", "gs", "wasbs"))
+    return [
+        ManagedFile(f"{PLUGIN_DIR}/{PLUGIN}.py", program, own_directory=True),
+        ManagedFile(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {PLUGIN}\nVersion: 1\n", own_directory=True),
+        ManagedFile(f"{about}/entry_points.txt", f"[mlflow.artifact_repository]\n{points}", own_directory=True),
+    ]
 
 
 def check_command(store: ObjectStore, environment: str, *, read_only: bool = False) -> str:

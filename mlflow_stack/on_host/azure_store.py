@@ -9,7 +9,7 @@ from azure.identity import CredentialUnavailableError, DefaultAzureCredential
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
 NO_CREDENTIALS = (CredentialUnavailableError,)
-LIMITS: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 20, "retry_total": 1}
+LIMITS: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 20, "retry_total": 0}
 # Microsoft's words (Blob Storage, "Blob Storage error codes").
 MEANING = {
     "ContainerNotFound": "absent",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 
 from pyinfra.api.exceptions import DeployError
@@ -9,7 +10,7 @@ from pyinfra.api.exceptions import DeployError
 from mlflow_stack import secret_store
 from mlflow_stack.domain.environment import EnvironmentSpec
 from mlflow_stack.domain.files import ManagedFile
-from mlflow_stack.domain.object_store import CA_FILE, CREDENTIALS_FILE
+from mlflow_stack.domain.object_store import CA_FILE, CREDENTIALS_FILE, PLUGIN, plugin_files
 from mlflow_stack.operations import artifacts, files
 from mlflow_stack.settings import Settings
 
@@ -60,6 +61,12 @@ def access(settings: Settings) -> list[ManagedFile]:
             raise DeployError(f"{setting}: {error}; correct what {wanted.credentials!r} refers to") from None
         found.append(ManagedFile(CREDENTIALS_FILE, text, mode="600", is_secret=True))
     return found
+
+
+def plugin(settings: Settings) -> list[ManagedFile]:
+    """Return the server's plugin for its object store, if it has one."""
+    text = resources.files("mlflow_stack.on_host").joinpath(f"{PLUGIN}.py").read_text()
+    return plugin_files(text) if settings.object_store else []
 
 
 def surplus(settings: Settings) -> list[str]:

@@ -93,6 +93,7 @@ def _configuration(settings: Settings, survey: HostSurvey, environment: Environm
     return [
         ManagedFile(ENVIRONMENT_FILE, environment_file(variables(settings)), mode="640", group=layout.TRACKING_USER),
         *_permissions_configuration(settings),
+        *artifacts.plugin(settings),
         # Before the unit, which can't be verified without it.
         ManagedFile(
             socket, render(socket, stream=settings.tracking_stream, group=settings.socket_group(layout.TRACKING_USER))

@@ -69,6 +69,7 @@ CLIENTS = {
     "s3_store.py": {"boto3", "botocore"},
     "gcs_store.py": {"google", "requests"},
     "azure_store.py": {"azure"},
+    "proxied_stores.py": {"mlflow"},
 }
 
 

@@ -27,7 +27,10 @@ def test_tracking_host_takes_all_that_it_needs_from_the_host_of_its_database() -
 
     web = check_inventory([entry("db", ("postgresql",), "10.0.0.5", **own), entry("web", ("tracking",))])["web"]
 
-    assert web.database_uri == "postgresql+psycopg2://b@10.0.0.5:5433/a?sslmode=verify-full&sslrootcert=/etc/mlflow/database-ca.crt"
+    assert (
+        web.database_uri
+        == "postgresql+psycopg2://b@10.0.0.5:5433/a?sslmode=verify-full&sslrootcert=/etc/mlflow/database-ca.crt"
+    )
     assert web.database_password == ("env:C", "postgresql_password")
 
 
@@ -387,7 +390,6 @@ def test_tracking_servers_with_different_object_stores_are_refused(data: dict[st
     )
 
     assert message == one(f"{found}; the tracking servers of one stack need the same: set it in group_data/tracking.py")
-
 
 
 def test_password_in_the_wrong_setting_is_refused_for_a_database_of_others() -> None:

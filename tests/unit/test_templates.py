@@ -349,7 +349,6 @@ def test_server_with_an_object_store_may_connect_to_other_hosts_and_write_no_dir
     assert "\nRestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\n" in unit
 
 
-
 def test_unit_on_a_shared_store_waits_for_the_mount_and_starts_only_where_the_mark_is() -> None:
     unit = _tracking_unit(tracking_artifacts_shared=True, tracking_artifacts_destination="/srv/mlflow-artifacts")
 

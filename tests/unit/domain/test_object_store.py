@@ -38,7 +38,9 @@ KEY = json.dumps({"type": "service_account", "private_key": "-----BEGIN PRIVATE 
 def test_clients_are_told_by_variables_and_put_what_is_on_its_way_on_the_disk(
     store: ObjectStore, expected: dict[str, str]
 ) -> None:
-    assert store.variables == {"TMPDIR": "/var/tmp", **expected}
+    plugin = {"PYTHONPATH": "/opt/mlflow/libexec/mlflow-plugin"}
+
+    assert store.variables == {**plugin, "TMPDIR": "/var/tmp", **expected}
 
 
 def test_credentials_are_a_file_of_the_client_s_own_kind() -> None:
@@ -94,7 +96,8 @@ def test_store_is_tried_as_the_server_s_user_with_its_client_and_variables() -> 
     store = ObjectStore("s3://bucket/mlflow", region="eu-central-1")
 
     assert check_command(store, "/opt/mlflow/envs/mlflow-new", read_only=True) == (
-        "timeout -k 30 120 runuser -u mlflow -- env -C / TMPDIR=/var/tmp AWS_DEFAULT_REGION=eu-central-1 "
+        "timeout -k 30 120 runuser -u mlflow -- env -C / PYTHONPATH=/opt/mlflow/libexec/mlflow-plugin TMPDIR=/var/tmp "
+        "AWS_DEFAULT_REGION=eu-central-1 "
         "/opt/mlflow/envs/mlflow-new/bin/python -I -W ignore /opt/mlflow/libexec/object_store.py s3://bucket/mlflow "
         "--read-only || { code=$?; [ $code != 124 ] || echo 'no end after 120 s, so it was stopped; look at network "
         "and disks there, then deploy again' >&2; exit $code; }"
