@@ -57,7 +57,12 @@ class S3Server:
         """Make a user who may list a bucket and do that below a prefix; return the id of a key and its secret."""
         iam, name = self.client(service="iam"), f"{name}-{bucket}"
         statements = [
-            {"Effect": "Allow", "Action": list(WITH_BUCKET), "Resource": f"arn:aws:s3:::{bucket}"},
+            # Where several objects are deleted at once, as MLflow does, moto asks for the right to the bucket itself.
+            {
+                "Effect": "Allow",
+                "Action": [*WITH_BUCKET, *(each for each in below if each == "s3:DeleteObject")],
+                "Resource": f"arn:aws:s3:::{bucket}",
+            },
             {"Effect": "Allow", "Action": list(below), "Resource": f"arn:aws:s3:::{bucket}/{prefix}/*"},
         ]
         policy = json.dumps({"Version": "2012-10-17", "Statement": statements})

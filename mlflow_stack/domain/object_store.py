@@ -115,7 +115,8 @@ def plugin_files(program: str) -> list[ManagedFile]:
     See "Entry points" and "Recording installed projects" of the Python Packaging User Guide.
     """
     about = f"{PLUGIN_DIR}/{PLUGIN}-1.dist-info"
-    points = "".join(f"{scheme} = {PLUGIN}:{scheme}\n" for scheme in ("s3", "gs", "wasbs"))
+    classes = {"s3": "S3", "gs": "GoogleCloudStorage", "wasbs": "AzureBlobStorage"}
+    points = "".join(f"{scheme} = {PLUGIN}:{name}\n" for scheme, name in classes.items())
     return [
         ManagedFile(f"{PLUGIN_DIR}/{PLUGIN}.py", program, own_directory=True),
         ManagedFile(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {PLUGIN}\nVersion: 1\n", own_directory=True),

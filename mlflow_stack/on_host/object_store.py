@@ -64,11 +64,11 @@ def problems(store: Any, uri: str, read_only: bool) -> Iterator[str]:
             f"{uri}: {store.bucket} is in region {found}, and {SETTING}region is {named!r}; set it to {found!r}, or "
             "take a bucket there"
         )
-    if opened := store.opened_by():
-        yield public(store, uri, opened)
+    if rule := store.opened_by():
+        yield public(store, uri, rule)
     if not read_only:
-        yield from round_trip(store, uri, is_open=bool(opened))
-    elif present and not opened and store.is_open(present[0]):
+        yield from round_trip(store, uri, is_open=bool(rule))
+    elif present and not rule and store.is_open(present[0]):
         yield public(store, uri, "a rule")
 
 

@@ -6,10 +6,8 @@ Then every client has to reach the store. No setting forbids it (mlflow/server/h
 so here is a repository that can do what MLflow asks of all of them, and no more.
 """
 
-from functools import partial
 from typing import Any
 
-from mlflow.entities import FileInfo
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.azure_blob_artifact_repo import AzureBlobArtifactRepository
 from mlflow.store.artifact.gcs_artifact_repo import GCSArtifactRepository
@@ -19,15 +17,11 @@ from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
 class Proxied(ArtifactRepository):
     """What one of MLflow's repositories does, and nothing that goes past the server."""
 
-    def __init__(
-        self,
-        kind: type[ArtifactRepository],
-        artifact_uri: str,
-        tracking_uri: str | None = None,
-        registry_uri: str | None = None,
-    ) -> None:
+    kind: type[ArtifactRepository]
+
+    def __init__(self, artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None) -> None:
         super().__init__(artifact_uri, tracking_uri, registry_uri)
-        self.own: Any = kind(artifact_uri, tracking_uri=tracking_uri, registry_uri=registry_uri)
+        self.own: Any = self.kind(artifact_uri, tracking_uri=tracking_uri, registry_uri=registry_uri)
 
     def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
         self.own.log_artifact(local_file, artifact_path)
@@ -35,7 +29,7 @@ class Proxied(ArtifactRepository):
     def log_artifacts(self, local_dir: str, artifact_path: str | None = None) -> None:
         self.own.log_artifacts(local_dir, artifact_path)
 
-    def list_artifacts(self, path: str | None = None) -> list[FileInfo]:
+    def list_artifacts(self, path: str | None = None) -> list[Any]:
         return list(self.own.list_artifacts(path))
 
     def delete_artifacts(self, artifact_path: str | None = None) -> None:
@@ -45,6 +39,13 @@ class Proxied(ArtifactRepository):
         self.own._download_file(remote_file_path, local_path)
 
 
-s3 = partial(Proxied, S3ArtifactRepository)
-gs = partial(Proxied, GCSArtifactRepository)
-wasbs = partial(Proxied, AzureBlobArtifactRepository)
+class S3(Proxied):
+    kind = S3ArtifactRepository
+
+
+class GoogleCloudStorage(Proxied):
+    kind = GCSArtifactRepository
+
+
+class AzureBlobStorage(Proxied):
+    kind = AzureBlobArtifactRepository
