@@ -55,7 +55,7 @@ def usable(store: ObjectStore, environment: str, configuration: ManagedFile, acc
     if is_told:
         host.noop(f"the server has {store.uri} already")
         return
-    yield Told(check_command(store, environment), given, shown=HIDDEN if given else "nothing")
+    yield Told(check_command(store, environment), given, shown=HIDDEN if given else "")
 
 
 @operation()
