@@ -71,6 +71,7 @@ bench: packages venv  ## measure what bench/README.md lists (root)
 	$(RUN) -m bench.first_converge
 	$(RUN) -m bench.footprint
 	$(RUN) -m bench.proxy
+	$(RUN) -m bench.object_store
 
 bench-compare: packages venv  ## first and no-op runs beside Ansible and stock pyinfra (root, an hour)
 	$(RUN) -m bench.compare

@@ -164,14 +164,6 @@ tracking_database_password = ""
 # database a tracking host trusts by itself.
 tracking_database_ca_file = ""
 
-# Directory that artifacts are kept in. Clients reach them through the server only, and need no rights of their own.
-tracking_artifacts_destination = "/var/lib/mlflow/artifacts"
-
-# True says that this directory is one network file system, mounted on all tracking hosts of the stack: several
-# tracking servers need that, and each run checks it by a mark in the directory. The directory must be there, and the
-# user mlflow must have the same uid on all of them; MLflow Stack never changes the owner of files in it.
-tracking_artifacts_shared = False
-
 # True lets a run put a newer MLflow on a database of an older one. That changes the database one-way; the run dumps
 # it below /var/backups/mlflow before. False: such a run is refused and the old server goes on.
 tracking_upgrade_database = False
@@ -199,6 +191,46 @@ tracking_model_permissions = {}
 
 # Seconds that a started server may take until it answers with a working database.
 tracking_ready_timeout_s = 180
+
+# --- tracking_artifacts: where the tracking server keeps artifacts ------------------------------------------------
+
+# A directory of the host, or a prefix in an object store: "s3://BUCKET/PREFIX" (Amazon S3, and servers that speak the
+# same), "gs://BUCKET/PREFIX" (Google Cloud Storage) or "wasbs://CONTAINER@ACCOUNT.blob.core.windows.net/PREFIX" (Azure
+# Blob Storage). Clients reach artifacts through the server only, and need no rights of their own. A bucket has to be
+# there, and is tried before the server is told of it. With one the server may connect to other hosts.
+tracking_artifacts_destination = "/var/lib/mlflow/artifacts"
+
+# True says that the directory is a network file system, mounted on all tracking hosts of the stack: several tracking
+# servers need that, or an object store. Each run sees that something is mounted there, and the same on all of them, by
+# a mark in the directory. The user mlflow must have the same uid on all of them; MLflow Stack never changes the owner
+# of files in it.
+tracking_artifacts_shared = False
+
+# Address of the object store, for a server of your own that speaks S3, as "https://minio.example.com:9000", or an
+# emulator of Google's. Empty: that of the provider. With http:// artifacts cross the network in the clear.
+tracking_artifacts_endpoint = ""
+
+# Region of the bucket, for S3, as "eu-central-1". A bucket in another one is refused. Empty: the client finds it.
+tracking_artifacts_region = ""
+
+# Who the server is to the object store: for S3 the id of an access key here, and its secret below. Empty, with
+# tracking_artifacts_credentials: the identity that the provider has given the host (instance profile, service account,
+# managed identity).
+tracking_artifacts_access_key_id = ""
+
+# What lets the server in, as a reference: "env:NAME", "file:PATH" or "cmd:COMMAND", read where pyinfra runs. For s3://
+# it is the secret access key, for gs:// the key of a service account (the JSON file), for wasbs:// the key of the
+# storage account or a connection string. To change it, change what is referred to: the next run tries it and takes it
+# to the hosts.
+tracking_artifacts_credentials = ""
+
+# File, where pyinfra runs, with the authorities (PEM) that the certificate of tracking_artifacts_endpoint has to be
+# from. Empty: those that came with the client.
+tracking_artifacts_ca_file = ""
+
+# The tracking_artifacts_destination of before, once you have copied everything in it to the present one. A run that
+# would leave artifacts behind is refused without; nothing is ever removed there.
+tracking_artifacts_moved_from = ""
 
 # --- production: models served from the registry -----------------------------------------------------------------
 

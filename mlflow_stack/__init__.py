@@ -19,6 +19,7 @@ Layers, each of which imports only from those below it (tests/unit/test_layers.p
     facts/              one fact reads one whole subsystem in one round trip, and is never wrong on a fresh host
     templates.py        the files of templates/, filled in
     settings.py         the settings of one host, and what follows from them
+    store_settings.py   the settings of the artifact store, typed
     role_settings.py    the settings of each role, typed
     secret_store.py     references to secrets, resolved where pyinfra runs
     setting_types.py    what a single setting may be, and the words in which a bad one is refused

@@ -160,7 +160,7 @@ def _describe(detail: ErrorDetails) -> str:
 
 def _may_hold_a_secret(text: str) -> bool:
     """Return whether a setting, by its name or its value, is where somebody may have written a secret itself."""
-    return any(word in text for word in ("password", "users", "proxy_tls_key"))
+    return any(word in text for word in ("password", "credentials", "users", "proxy_tls_key"))
 
 
 def _shared_ports(settings: Settings) -> list[str]:

@@ -7,7 +7,7 @@ The models carry types and limits and no defaults; the defaults and what each se
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -30,7 +30,6 @@ from mlflow_stack.setting_types import (
     ProxyAddress,
     RegistryUrl,
     StackName,
-    artifacts_directory,
     database_uri,
     firewall_entry,
     lock_exists,
@@ -93,9 +92,10 @@ class CondaSettings(RoleSettings):
         url = self.installer_url.replace("{version}", self.installer_version).replace("{arch}", architecture)
         return url, self.installer_sha256[architecture]
 
-    @property
-    def lock_file(self) -> Path:
-        return REPOSITORY / "locks" / f"mlflow-py{self.python}.txt"
+    def locked(self, addons: Sequence[str] = ()) -> str:
+        """Return the packages of the MLflow environment, and of add-ons to it, as a hash-locked requirements file."""
+        names = ("mlflow", *addons)
+        return "".join((REPOSITORY / "locks" / f"{name}-py{self.python}.txt").read_text() for name in names)
 
 
 class PostgresqlSettings(RoleSettings):
@@ -143,8 +143,6 @@ class TrackingSettings(RoleSettings):
     database_uri: Annotated[str, AfterValidator(database_uri)]
     database_password: Annotated[str, AfterValidator(outside_reference)]
     database_ca_file: str
-    artifacts_destination: Annotated[AbsolutePath, AfterValidator(artifacts_directory)]
-    artifacts_shared: bool
     upgrade_database: bool
     permissions: bool
     admins: list[UserName]

@@ -102,36 +102,6 @@ def lock_exists(version: str) -> str:
     return version
 
 
-# Below these nothing is ours to give to the tracking server, or its unit could not reach it (ProtectHome, PrivateTmp).
-_TAKEN = (
-    *(
-        "/bin",
-        "/boot",
-        "/dev",
-        "/etc",
-        "/home",
-        "/lib",
-        "/opt/mlflow",
-        "/proc",
-        "/root",
-        "/run",
-        "/sbin",
-        "/sys",
-        "/usr",
-    ),
-    *("/tmp", "/var/tmp", "/var/log", "/var/backups"),  # noqa: S108  # to refuse them
-    *("/var/lib/mlflow-models", "/var/lib/mlflow-stack"),
-)
-
-
-def artifacts_directory(value: str) -> str:
-    path = Path(value)
-    above = [Path("/var/lib/mlflow"), *Path("/var/lib/mlflow").parents]
-    if not path.is_absolute() or path in above or any(path.is_relative_to(taken) for taken in _TAKEN):
-        raise ValueError("expected a directory of its own, as /var/lib/mlflow/artifacts or /srv/mlflow-artifacts")
-    return value
-
-
 def firewall_entry(value: str) -> str:
     parse_opening(value)
     return value
@@ -145,9 +115,8 @@ def model_uri(value: str) -> str:
 Port = Annotated[int, Field(ge=1024, le=65535)]
 AnyPort = Annotated[int, Field(ge=1, le=65535)]
 Positive = Annotated[int, Field(ge=1)]
-AbsolutePath = Annotated[
-    str, matches(r"(?!.*/\.\.?(/|$))(/[A-Za-z0-9._-]+){2,}", 'an absolute path below the top level, without ".."')
-]
+ABSOLUTE_PATH = r"(?!.*/\.\.?(/|$))(/[A-Za-z0-9._-]+){2,}"
+AbsolutePath = Annotated[str, matches(ABSOLUTE_PATH, 'an absolute path below the top level, without ".."')]
 PgName = Annotated[
     str,
     matches(

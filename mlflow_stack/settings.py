@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict
 
 from mlflow_stack.domain import layout, listening
 from mlflow_stack.domain.certificates import LETS_ENCRYPT, AcmeCertificate, HostCertificate
+from mlflow_stack.domain.environment import addons
 from mlflow_stack.domain.firewall import Opening, parse_opening
 from mlflow_stack.domain.listening import UNIX, bracketed, is_any, is_local
+from mlflow_stack.domain.object_store import ObjectStore
 from mlflow_stack.domain.tracking import VERIFIED, allowed_origins, verified
 from mlflow_stack.domain.tracking_server import CA_FILE, MODELS_USER, SYSTEM_CA_FILE, TrackingServer
 from mlflow_stack.role_settings import (
@@ -24,6 +26,7 @@ from mlflow_stack.role_settings import (
     RoleSettings,
     TrackingSettings,
 )
+from mlflow_stack.store_settings import TrackingArtifactsSettings
 
 ROLES = ("postgresql", "tracking", "production", "proxy")
 
@@ -39,6 +42,7 @@ class Settings(BaseModel):
     conda: CondaSettings
     postgresql: PostgresqlSettings
     tracking: TrackingSettings
+    tracking_artifacts: TrackingArtifactsSettings
     production: ProductionSettings
     proxy: ProxySettings
 
@@ -55,6 +59,11 @@ class Settings(BaseModel):
     # By the names of their hosts, the certificates of what this host uses that they have made for themselves.
     tracking_certificates: Mapping[str, HostCertificate] = {}
     postgresql_certificates: Mapping[str, HostCertificate] = {}
+
+    @property
+    def addons(self) -> tuple[str, ...]:
+        """What the MLflow environment of this host needs beside MLflow's own packages; clients need nothing."""
+        return addons(self.database_uri, self.tracking_artifacts.destination) if "tracking" in self.groups else ()
 
     @property
     def has_local_database(self) -> bool:
@@ -161,9 +170,37 @@ class Settings(BaseModel):
         return list(dict.fromkeys([*through_proxy, *own])) or allowed_origins(self.tracking_names, self.tracking.port)
 
     @property
+    def object_store(self) -> ObjectStore | None:
+        """The object store that the tracking server keeps artifacts in; None where it has a directory."""
+        artifacts = self.tracking_artifacts
+        if not artifacts.scheme:
+            return None
+        return ObjectStore(
+            uri=artifacts.destination,
+            endpoint=artifacts.endpoint,
+            region=artifacts.region,
+            access_key_id=artifacts.access_key_id,
+            has_credentials=bool(artifacts.credentials),
+            has_ca_file=bool(artifacts.ca_file),
+        )
+
+    @property
+    def artifact_directory(self) -> str:
+        """The directory that the tracking server keeps artifacts in; "" where it has an object store."""
+        return "" if self.tracking_artifacts.scheme else self.tracking_artifacts.destination
+
+    @property
+    def own_artifact_directory(self) -> str:
+        """The same where MLflow Stack makes and keeps it; a shared one is somebody's mount."""
+        is_own = "tracking" in self.groups and not self.tracking_artifacts.shared
+        return self.artifact_directory if is_own else ""
+
+    @property
     def tracking_needs_network(self) -> bool:
-        """True where the tracking server itself connects to other hosts: a database, what its jobs or gateway call."""
-        return self.tracking.network or self.tracking.job_execution or not self.has_local_database
+        """True where the tracking server itself connects to other hosts: a database, an object store, what its jobs or
+        gateway call."""
+        elsewhere = not self.has_local_database or self.object_store is not None
+        return self.tracking.network or self.tracking.job_execution or elsewhere
 
     @property
     def tracking_address(self) -> str:

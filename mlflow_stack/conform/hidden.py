@@ -56,9 +56,7 @@ def keys(subject: Subject) -> Iterator[Fault]:
 
 def _closed_directories(settings: Settings) -> list[str]:
     own = [layout.CONFIG_DIR, layout.STATE_DIR, layout.STAMPS_DIR, layout.BACKUP_DIR]
-    artifacts = settings.tracking.artifacts_destination
-    is_own = "tracking" in settings.groups and not settings.tracking.artifacts_shared
-    return [*own, artifacts] if is_own else own
+    return [*own, settings.own_artifact_directory] if settings.own_artifact_directory else own
 
 
 def _stat_directories(settings: Settings) -> str:

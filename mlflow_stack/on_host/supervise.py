@@ -1,4 +1,4 @@
-"""supervise CHECK… -- COMMAND…: run a server so that systemd knows how it really is.
+"""supervise CHECK… [--variables FILE] -- COMMAND…: run a server so that systemd knows how it really is.
 
 CHECK is what ready.py takes: `tracking SERVER [--key FILE]` or `model SERVER EXAMPLE`. The unit is started when that
 passes (Type=notify), and restarted when the server no longer answers (WatchdogSec=). It fails when the server ends
@@ -10,6 +10,7 @@ MLflow leaves open in what it starts. It stays while the server is restarted, so
 refused. See sd_listen_fds(3), sd_notify(3).
 
 With --key the secret that MLflow signs its forms with follows from it too; MLflow takes it from its environment alone.
+FILE has more that is secret and that nothing takes from anywhere else: lines of NAME=VALUE.
 """
 
 import os
@@ -54,19 +55,22 @@ def checks(arguments: list[str]) -> tuple[Callable[[], None], Callable[[], objec
     """
     kind, server, *rest = arguments
     if kind == "tracking":
-        key = key_file(arguments)
+        key = file_of("--key", arguments)
         return lambda: check_tracking(server, artifacts=False, key=key), lambda: call("GET", server, "/health")
     return lambda: check_model(server, Path(rest[0])), lambda: call("GET", server, "/ping")
 
 
-def key_file(arguments: list[str]) -> Path | None:
-    return Path(arguments[arguments.index("--key") + 1]) if "--key" in arguments else None
+def file_of(option: str, arguments: list[str]) -> Path | None:
+    return Path(arguments[arguments.index(option) + 1]) if option in arguments else None
 
 
-def environment(key: Path | None) -> dict[str, str]:
+def environment(arguments: list[str]) -> dict[str, str]:
     """Return what the server is started with."""
-    secret = {"MLFLOW_FLASK_SERVER_SECRET_KEY": password_of(read_key(key), FLASK_KEY)} if key else {}
-    return {**os.environ, **secret}
+    key, variables = file_of("--key", arguments), file_of("--variables", arguments)
+    secrets = dict(line.split("=", 1) for line in variables.read_text().splitlines()) if variables else {}
+    if key:
+        secrets["MLFLOW_FLASK_SERVER_SECRET_KEY"] = password_of(read_key(key), FLASK_KEY)
+    return {**os.environ, **secrets}
 
 
 def watch(ready: Callable[[], None], alive: Callable[[], object], watchdog_s: float) -> None:
@@ -113,7 +117,7 @@ def main() -> int:
         sys.argv[split + 1 :],
         stdin=FIRST_DESCRIPTOR if has_socket else subprocess.DEVNULL,
         start_new_session=True,
-        env=environment(key_file(arguments)),
+        env=environment(arguments),
     )
     stopping = threading.Event()
 

@@ -30,6 +30,7 @@ SECRET_FILES = (
     "/etc/mlflow/credentials/*",
     "/run/credentials/*/pgpass",
     "/run/credentials/*/permissions-key",
+    "/run/credentials/*/artifacts",
     "/run/mlflow-tracking/pgpass",
     "/run/mlflow-stack-*/pgpass",
 )

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from mlflow_stack.domain.firewall import Opening
 from mlflow_stack.role_settings import CondaSettings, PreflightSettings
 from mlflow_stack.settings import role_models, setting_names, split_by_role
-from tests.unit.defaults import DEFAULTS, GROUP_DATA, group_data, settings
+from tests.unit.defaults import DEFAULTS, GROUP_DATA, REPOSITORY, group_data, settings
 
 ALL = GROUP_DATA / "all.py"
 
@@ -104,6 +104,15 @@ def test_installer_of_an_architecture_without_a_checksum_is_refused() -> None:
 
     with pytest.raises(KeyError, match="x86_64"):
         conda.installer_for("x86_64")
+
+
+def test_environment_is_the_mlflow_lock_with_the_add_ons_behind_it() -> None:
+    conda, locks = settings(conda_python="3.11").conda, REPOSITORY / "locks"
+
+    assert conda.locked() == (locks / "mlflow-py3.11.txt").read_text()
+    assert conda.locked(["mysql", "s3"]) == "".join(
+        (locks / f"{name}-py3.11.txt").read_text() for name in ("mlflow", "mysql", "s3")
+    )
 
 
 def test_database_on_the_same_host_is_reached_by_its_socket() -> None:

@@ -172,7 +172,7 @@ def test_words_without_a_command_are_a_usage_error() -> None:
     )
 
     assert done.returncode == 2
-    assert done.stderr.startswith("supervise CHECK… -- COMMAND…: ")
+    assert done.stderr.startswith("supervise CHECK… [--variables FILE] -- COMMAND…: ")
 
 
 def test_server_that_asks_for_a_login_is_asked_with_ours_and_gets_its_secret(
@@ -188,3 +188,18 @@ def test_server_that_asks_for_a_login_is_asked_with_ours_and_gets_its_secret(
     assert systemd.wait_for("READY=1") == ["READY=1\nSTATUS=It answers"]
     assert wait_until(seen.exists, TIMEOUT_S)
     assert seen.read_text() == f"{password_of(b'0123456789abcdef', 'flask secret key')}\n"
+
+
+def test_server_gets_what_is_secret_in_its_environment_and_nobody_else_does(
+    systemd: Systemd, tracking: StandIn, tmp_path: Path
+) -> None:
+    variables, seen = tmp_path / "artifacts", tmp_path / "seen"
+    variables.write_text("AZURE_STORAGE_ACCESS_KEY=c2VjcmV0==\n")
+    show = ["sh", "-c", f"echo $AZURE_STORAGE_ACCESS_KEY > {seen}.part; mv {seen}.part {seen}; exec sleep 60"]
+
+    supervisor = systemd.start(["tracking", tracking.url, "--variables", str(variables)], show)
+
+    assert systemd.wait_for("READY=1") == ["READY=1\nSTATUS=It answers"]
+    assert wait_until(seen.exists, TIMEOUT_S)
+    assert seen.read_text() == "c2VjcmV0==\n"
+    assert b"c2VjcmV0" not in Path(f"/proc/{supervisor.pid}/environ").read_bytes()
