@@ -16,8 +16,8 @@ from mlflow_stack.setting_types import REPOSITORY
 
 STATIC, LOCKS, ON_HOST = REPOSITORY / "image", REPOSITORY / "locks", REPOSITORY / "mlflow_stack" / "on_host"
 PROGRAMS = ("accounts.py", "container.py", "entrypoint.py", "gate.py", "login.py", "ready.py", "supervise.py")
-# Of the tracking server alone, since they need the drivers of its database.
-DATABASE_PROGRAMS = ("migrate.py", "schema.py")
+# Of the tracking server alone.
+DATABASE_PROGRAMS = ("migrate.py",)
 # Where MLflow finds the app that gate.py makes (importlib.metadata's entry points).
 PACKAGE = "payload/libexec/mlflow_stack.dist-info"
 

@@ -16,20 +16,20 @@ import os
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I leaves it out
-
-from schema import LOCK_KEY, LOCK_TIMEOUT_S, is_known  # type: ignore[import-not-found]  # its neighbour in the image
-
-# Each is true for the one who gets it, and ends with the connection.
+# The same as hosts take. Each is true for the one who gets it, and ends with the connection.
 LOCKS = {
-    "postgresql": f"SELECT pg_try_advisory_lock({LOCK_KEY})",
-    "mysql": "SELECT GET_LOCK('mlflow', 0)",
+    "postgresql": f"SELECT pg_try_advisory_lock({0x6D6C666C6F77})",  # "mlflow"
+    "mysql": "SELECT get_lock(left(concat('mlflow:', database()), 64), 0)",
 }
+# A connection that holds a lock says nothing while the schema changes; providers may end one after a minute.
+PATIENCE = {"postgresql": "SELECT 1", "mysql": "SET SESSION wait_timeout = 86400"}
+LOCK_TIMEOUT_S = 600
 WAIT_S = 60
 CONNECT_TIMEOUT_S = 20
 
@@ -67,6 +67,14 @@ def revision_of(connection: Connection) -> str | None:
         return None
     found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
     return found
+
+
+def is_known(revision: str) -> bool:
+    """Return whether this MLflow has the revision among its migrations."""
+    spec = find_spec("mlflow")
+    folders = (spec and spec.submodule_search_locations) or []
+    migrations = [file for folder in folders for file in Path(folder).glob("store/db_migrations/versions/*.py")]
+    return any(f'\nrevision = "{revision}"\n' in file.read_text() for file in migrations)
 
 
 def newer(revision: str) -> str:
@@ -115,6 +123,7 @@ def migrate(uri: str, target: str, upgrades: str) -> int:
 def take_lock(connection: Connection) -> None:
     """Wait for the lock: two first starts at once make one fail (mlflow.md 2.2)."""
     end = time.monotonic() + LOCK_TIMEOUT_S
+    connection.execute(text(PATIENCE[connection.dialect.name]))
     while not connection.scalar(text(LOCKS[connection.dialect.name])):
         if time.monotonic() > end:
             sys.exit(f"another migration has held its lock for {LOCK_TIMEOUT_S} s; end it, then migrate again")
@@ -128,7 +137,10 @@ def main() -> int:
     except SQLAlchemyError as error:
         sys.exit(f"the tracking database: {words(error)}")
     except subprocess.CalledProcessError as error:
-        sys.exit(f"the migration ended with status {error.returncode}; MLflow says why above")
+        print(f"the migration ended with status {error.returncode}; MLflow says why above", file=sys.stderr)
+        if uri.startswith("mysql"):  # PostgreSQL has taken back all of it
+            print("MySQL takes nothing back: restore the snapshot, or empty the database again", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

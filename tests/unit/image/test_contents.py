@@ -15,7 +15,7 @@ from mlflow_stack.image.contents import Contents
 from mlflow_stack.image.models import Model
 
 SETTINGS: Any = load(["image"])["image"]
-PROGRAMS = ("accounts", "container", "entrypoint", "gate", "login", "migrate", "ready", "schema", "supervise")
+PROGRAMS = ("accounts", "container", "entrypoint", "gate", "login", "migrate", "ready", "supervise")
 
 
 def with_(**data: Any) -> Any:
