@@ -13,7 +13,8 @@ from lab.process import wait_until
 from tests.image.surroundings import image, printed
 from tests.servers.databases import free_port
 
-MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+# Docker's, as images of ours have it, and OCI's, as the base.
+MANIFESTS = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_image_is_pushed_and_named_by_its_digest(registry: str, base_image: str)
     pushed = printed("push", base_image, f"{registry}/team/mlflow:3.17.2", "--tls-verify", "false")
 
     manifest = f"http://{registry}/v2/team/mlflow/manifests/3.17.2"
-    asked = urllib.request.urlopen(urllib.request.Request(manifest, headers={"Accept": MANIFEST}), timeout=20)
+    asked = urllib.request.urlopen(urllib.request.Request(manifest, headers={"Accept": MANIFESTS}), timeout=20)
     assert pushed == f"{registry}/team/mlflow@{asked.headers['Docker-Content-Digest']}"
 
 
