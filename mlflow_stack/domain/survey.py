@@ -196,8 +196,8 @@ def parse_survey(lines: Sequence[str]) -> HostSurvey:
 
 
 def _parse_other_run(line: str) -> OtherRun:
-    run, pid, command = line.split(" ", 2)
-    return OtherRun(run, int(pid), command.strip())
+    run, pid, *command = line.split(" ", 2)  # a process that has ended just now has no command any more
+    return OtherRun(run, int(pid), "".join(command).strip())
 
 
 def _parse_listener(line: str) -> Listener | None:

@@ -19,12 +19,14 @@ import hmac
 import http.server
 import ipaddress
 import os
+import signal
 import socket
 import socketserver
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I leaves it out
 
@@ -143,6 +145,7 @@ class Gate:
 
 class Question(http.server.BaseHTTPRequestHandler):
     server: "Server"
+    timeout = 10  # s, to send it: nginx has it when it connects
 
     def do_GET(self) -> None:
         address, header = (self.headers.get(name, "") for name in ("X-Address", "Authorization"))
@@ -154,14 +157,16 @@ class Question(http.server.BaseHTTPRequestHandler):
 
 
 class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    """Answers on a socket that somebody else has made."""
-
-    daemon_threads = True
+    """Answers on a socket that somebody else has made, also what it has begun when it is told to end."""
 
     def __init__(self, listening: socket.socket, gate: Gate) -> None:
         super().__init__("", Question, bind_and_activate=False)
         self.socket.close()
         self.socket, self.gate = listening, gate
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # else whoever asked has given up
+            super().handle_error(request, client_address)
 
 
 def main() -> int:
@@ -170,7 +175,10 @@ def main() -> int:
         return 2
     users, *key = map(Path, sys.argv[1:])
     gate = Gate(read_users(users.read_text()), read_key(key[0]) if key else None)
-    Server(socket.socket(fileno=FIRST_DESCRIPTOR), gate).serve_forever()
+    with Server(socket.socket(fileno=FIRST_DESCRIPTOR), gate) as server:
+        # A question that is broken off is a failed request of somebody's; those not begun stay in the socket.
+        signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+        server.serve_forever(poll_interval=0.1)
     return 0
 
 

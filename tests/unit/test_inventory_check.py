@@ -155,7 +155,10 @@ def test_hosts_learn_where_the_database_and_the_tracking_server_are() -> None:
         ]
     )
 
-    assert hosts["web"].database_uri == "postgresql+psycopg2://mlflow_user@10.0.0.5:5432/mlflow_db?sslmode=verify-full&sslrootcert=/etc/mlflow/database-ca.crt"
+    assert (
+        hosts["web"].database_uri
+        == "postgresql+psycopg2://mlflow_user@10.0.0.5:5432/mlflow_db?sslmode=verify-full&sslrootcert=/etc/mlflow/database-ca.crt"
+    )
     assert hosts["gpu"].tracking_server.uri == "http://10.0.0.6:5000"
 
 

@@ -205,7 +205,10 @@ def test_tracking_server_needs_the_network_only_for_what_is_elsewhere(data: dict
 
 
 def test_tracking_server_of_another_provider_is_used_without_a_trailing_slash() -> None:
-    assert settings(production_tracking_uri="https://mlflow.example.com/").tracking_server.uri == "https://mlflow.example.com"
+    assert (
+        settings(production_tracking_uri="https://mlflow.example.com/").tracking_server.uri
+        == "https://mlflow.example.com"
+    )
 
 
 MODELS = {name: {"uri": f"models:/{name}@champion", "port": port} for name, port in (("a", 5001), ("b", 5002))}

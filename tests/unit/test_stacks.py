@@ -26,7 +26,10 @@ def test_tracking_host_takes_all_that_it_needs_from_the_host_of_its_database() -
 
     web = check_inventory([entry("db", ("postgresql",), "10.0.0.5", **own), entry("web", ("tracking",))])["web"]
 
-    assert web.database_uri == "postgresql+psycopg2://b@10.0.0.5:5433/a?sslmode=verify-full&sslrootcert=/etc/mlflow/database-ca.crt"
+    assert (
+        web.database_uri
+        == "postgresql+psycopg2://b@10.0.0.5:5433/a?sslmode=verify-full&sslrootcert=/etc/mlflow/database-ca.crt"
+    )
     assert web.database_password == ("env:C", "postgresql_password")
 
 

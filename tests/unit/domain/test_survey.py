@@ -74,6 +74,12 @@ def test_process_of_another_run_is_parsed() -> None:
     assert survey.other_runs == (OtherRun("ada@laptop:41", 731, "apt-get -q install postgresql"),)
 
 
+def test_process_that_ends_while_it_is_looked_at_is_parsed() -> None:
+    survey = parse_survey(["other_run=ada@laptop:41 731"])
+
+    assert survey.other_runs == (OtherRun("ada@laptop:41", 731, ""),)
+
+
 @pytest.mark.parametrize("survey", [FRESH, DEPLOYED], ids=["fresh", "deployed"])
 def test_nothing_is_in_the_way_on_a_host_that_is_fresh_or_deployed(survey: HostSurvey) -> None:
     assert obstacles(survey, NEEDS) == []

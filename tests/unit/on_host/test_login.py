@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +34,7 @@ NO_LOGIN = (401, {"WWW-Authenticate": 'Basic realm="MLflow", charset="UTF-8"'})
 class Gate:
     path: Path
     log: Path
+    users: Path
 
     def ask(
         self, authorization: str = "", area: str = TRACKING_AREA, address: str = "10.0.0.9"
@@ -54,22 +57,43 @@ def basic(text: str) -> str:
     return f"Basic {base64.b64encode(text.encode()).decode()}"
 
 
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Gate]:
-    users, path, log = tmp_path / "logins", tmp_path / "login.sock", tmp_path / "log"
-    users.write_text(logins_text(LOGINS, {each: os.urandom(16) for each in LOGINS}))
-    with socket.socket(socket.AF_UNIX) as listening, log.open("w") as written:
-        listening.bind(str(path))
-        listening.listen()
-        as_systemd = f'exec "$@" 3<&{listening.fileno()}'
+@contextmanager
+def answering(gate: Gate, listening: socket.socket) -> Iterator[None]:
+    """Have login.py answer on the socket, as systemd starts and stops it."""
+    as_systemd = f'exec "$@" 3<&{listening.fileno()}'
+    with gate.log.open("a") as written:
         process = subprocess.Popen(
-            ["bash", "-c", as_systemd, "bash", sys.executable, "-I", str(SCRIPT), str(users)],
+            ["bash", "-c", as_systemd, "bash", sys.executable, "-I", str(SCRIPT), str(gate.users)],
             pass_fds=[listening.fileno()],
             stderr=written,
         )
-        yield Gate(path, log)
+    try:
+        yield
+    finally:
         process.terminate()
-        process.wait(10)
+        status = process.wait(20)
+    assert status == 0
+
+
+@pytest.fixture
+def listening(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "login.sock"))
+        listening.listen()
+        yield listening
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Gate:
+    gate = Gate(tmp_path / "login.sock", tmp_path / "log", tmp_path / "logins")
+    gate.users.write_text(logins_text(LOGINS, {each: os.urandom(16) for each in LOGINS}))
+    return gate
+
+
+@pytest.fixture
+def gate(stopped: Gate, listening: socket.socket) -> Iterator[Gate]:
+    with answering(stopped, listening):
+        yield stopped
 
 
 @pytest.mark.parametrize(
@@ -87,6 +111,36 @@ def test_right_login_passes_and_says_who_it_is(gate: Gate, area: str, user: str,
 
 def test_request_without_a_login_is_asked_for_one(gate: Gate) -> None:
     assert gate.ask() == NO_LOGIN
+
+
+def test_who_gives_up_before_the_answer_leaves_no_traceback_behind(gate: Gate) -> None:
+    for _ in range(5):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(gate.path))
+            header = basic("alice:a password to compare")
+            question = f"GET /{TRACKING_AREA} HTTP/1.0\r\nX-Address: 10.0.0.8\r\nAuthorization: {header}\r\n\r\n"
+            client.sendall(question.encode())
+
+    end = time.monotonic() + 20
+    while gate.log.read_text().count("wrong login for 'alice'") < 5 and time.monotonic() < end:
+        time.sleep(0.05)
+    assert gate.login("bob", "builder") == (204, {"X-User": "bob"})  # asked after them, answered after them
+
+    assert "wrong login for 'alice'" in gate.log.read_text()
+    assert "Traceback" not in gate.log.read_text()
+
+
+def test_restart_breaks_no_answer_off(stopped: Gate, listening: socket.socket) -> None:
+    with ThreadPoolExecutor(9) as clients:
+        with answering(stopped, listening):
+            assert stopped.ask() == NO_LOGIN  # it has started
+            answers = [clients.submit(stopped.login, "bob", f"wrong {number}") for number in range(9)]
+            time.sleep(0.1)  # some are being compared, one after the other
+        with answering(stopped, listening):
+            found = [answer.result() for answer in answers]
+            assert stopped.ask() == NO_LOGIN  # it goes on
+
+    assert found == [NO_LOGIN] * 9
 
 
 @pytest.mark.parametrize(
