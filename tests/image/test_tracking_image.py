@@ -52,7 +52,7 @@ def test_image_runs_as_nobody_in_particular_and_says_how_to_see_it_work(tracking
     assert (config["Entrypoint"], config["Cmd"]) == (["mlflow-stack"], ["serve"])
     assert config["Volumes"] == {"/tmp": {}}
     assert config["StopSignal"] == "SIGTERM"
-    assert inspected(tracking_image)["HealthCheck"]["Test"] == ["CMD", "mlflow-stack", "ready"]
+    assert inspected(tracking_image)["Healthcheck"]["Test"] == ["CMD", "mlflow-stack", "ready"]
     assert config["Labels"]["org.opencontainers.image.version"] == "3.17.2"
 
 
