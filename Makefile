@@ -4,7 +4,7 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 # In the order of what they cost; the order in which `make test` runs them.
 FAST_TESTS := tests/unit tests/plan
-LAB_TESTS := tests/lab_conda tests/lab tests/vagrant tests/e2e
+LAB_TESTS := tests/lab_conda tests/lab tests/vagrant tests/image tests/e2e
 # Seconds: a guard against a run that hangs, not a measure of how long it takes. SIGINT lets pytest clean up.
 PYTEST = timeout --foreground --signal=INT --kill-after=120 $(1) $(RUN) -m pytest
 
@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv packages test-packages demo demo-down lab lab-down static check audit test kill-sweep bench bench-compare lock docs
+.PHONY: help image venv packages test-packages demo demo-down lab lab-down static check audit test kill-sweep bench bench-compare lock docs
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ lab: packages venv  ## one empty host on this machine, which inventory.py names 
 lab-down: venv  ## remove the lab
 	@$(RUN) -m lab down
 
+image: venv  ## the tracking server's container image, by the settings image_* (buildah)
+	@$(RUN) -m mlflow_stack image build
+
 static: venv
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
@@ -72,6 +75,7 @@ bench: packages venv  ## measure what bench/README.md lists (root)
 	$(RUN) -m bench.footprint
 	$(RUN) -m bench.proxy
 	$(RUN) -m bench.object_store
+	$(RUN) -m bench.image
 
 bench-compare: packages venv  ## first and no-op runs beside Ansible and stock pyinfra (root, an hour)
 	$(RUN) -m bench.compare

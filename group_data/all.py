@@ -340,3 +340,28 @@ proxy_users = {"admin": "generated"}
 
 # Size in MiB of a request to a model at most. What goes to the tracking server may have any size.
 proxy_max_request_mib = 16
+
+# --- image: container images, for platforms that run those ---------------------------------------------------------
+
+# Name of the tracking server's image, with its registry where it is to be pushed, and without a tag: that is made of
+# MLflow's version and of what the image is built from.
+image_name = "mlflow-tracking"
+
+# Python version of the tracking server's image; locks/ holds a lock file for each that can be chosen.
+image_python = "3.12"
+
+# The image that others are built on: a Debian with Python and its venv. {python} is the version, image_python or what a
+# model asks for. Add @sha256:… for one that never changes. Where no registry is reached, `python -m mlflow_stack image
+# base` makes one of Debian's packages, with Debian's Python.
+image_base = "docker.io/library/python:{python}-slim-bookworm"
+
+# What the tracking server's image can use beside PostgreSQL and a mounted directory: "mysql" (MySQL and MariaDB), "s3"
+# (S3 and what speaks the same), "gcs" (Google Cloud Storage), "azure" (Azure Blob Storage). All take 45 MB.
+image_addons = ["mysql", "s3", "gcs", "azure"]
+
+# Package index to install from while an image is built. Empty: PyPI.
+image_package_index_url = ""
+
+# File, where images are built, with the authorities (PEM) that the index's certificate has to be from. Empty: those
+# that the base image and the installer trust.
+image_package_ca_file = ""

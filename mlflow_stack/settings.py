@@ -15,6 +15,7 @@ from mlflow_stack.domain.listening import UNIX, bracketed, is_any, is_local
 from mlflow_stack.domain.object_store import ObjectStore
 from mlflow_stack.domain.tracking import VERIFIED, allowed_origins, verified
 from mlflow_stack.domain.tracking_server import CA_FILE, MODELS_USER, SYSTEM_CA_FILE, TrackingServer
+from mlflow_stack.image_settings import ImageSettings
 from mlflow_stack.role_settings import (
     CondaSettings,
     FirewallSettings,
@@ -45,6 +46,7 @@ class Settings(BaseModel):
     tracking_artifacts: TrackingArtifactsSettings
     production: ProductionSettings
     proxy: ProxySettings
+    image: ImageSettings
 
     # Where this host stands in the inventory; set by inventory_check and stacks, not by users.
     host_name: str

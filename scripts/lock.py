@@ -72,6 +72,7 @@ def addon(name: str, python: str) -> Lock:
 
 LOCKS = (
     Lock("locks/uv.txt", ("locks/uv.in",), (*HASHED, *UNIVERSAL)),
+    Lock("locks/sbom.txt", ("locks/sbom.in",), (*HASHED, *UNIVERSAL)),
     *(
         Lock(
             f"locks/mlflow-py{python}.txt",

@@ -70,6 +70,8 @@ CLIENTS = {
     "gcs_store.py": {"google", "requests"},
     "azure_store.py": {"azure"},
     "proxied_stores.py": {"mlflow"},
+    "gate.py": {"mlflow"},
+    "migrate.py": {"sqlalchemy"},
 }
 
 

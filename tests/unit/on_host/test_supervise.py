@@ -162,6 +162,29 @@ def test_stop_reaches_all_processes_of_the_server_and_waits_for_the_last(
     assert "STOPPING=1" in systemd.wait_for("STOPPING=1")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a namespace for processes")
+def test_first_process_of_a_container_ends_with_what_its_server_leaves_behind(tracking: StandIn) -> None:
+    """It inherits the server's children, and nobody else would reap them: without that they would never be gone."""
+    supervise = [sys.executable, "-I", str(SCRIPT), "tracking", tracking.url]
+    server = ["sh", "-c", "sleep 60 & exec sleep 60"]
+    process = subprocess.Popen(["unshare", "--pid", "--fork", *supervise, "--", *server])
+    try:
+        assert wait_until(lambda: bool(children(process.pid)), TIMEOUT_S)
+        (first,) = children(process.pid)
+        assert wait_until(lambda: any(map(children, children(first))), TIMEOUT_S)  # the server has its child
+
+        os.kill(first, signal.SIGTERM)
+
+        assert process.wait(TIMEOUT_S) == 0
+    finally:
+        process.kill()
+
+
+def children(process: int) -> list[int]:
+    path = Path(f"/proc/{process}/task/{process}/children")
+    return [int(number) for number in path.read_text().split()] if path.exists() else []
+
+
 def test_words_without_a_command_are_a_usage_error() -> None:
     done = subprocess.run(
         [sys.executable, "-I", str(SCRIPT), "tracking", "http://127.0.0.1:1"],
