@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from mlflow_stack.aws_settings import AwsSettings
 from mlflow_stack.domain import layout, listening
 from mlflow_stack.domain.certificates import LETS_ENCRYPT, AcmeCertificate, HostCertificate
 from mlflow_stack.domain.firewall import Opening, parse_opening
@@ -41,6 +42,7 @@ class Settings(BaseModel):
     tracking: TrackingSettings
     production: ProductionSettings
     proxy: ProxySettings
+    aws: AwsSettings
 
     # Where this host stands in the inventory; set by inventory_check and stacks, not by users.
     host_name: str
