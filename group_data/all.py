@@ -369,8 +369,9 @@ aws_bucket_keep_days = 90
 # Kind of the database.
 aws_database_engine = "postgresql"
 
-# Its major version. Amazon keeps the minor one up to date; a newer major one is a change that `aws plan` shows.
-aws_database_version = "17"
+# The version that it begins with, as "17.11" (PostgreSQL) or "8.4.9" (MySQL). Amazon raises the last part by itself, at
+# night; leave the setting then as it is.
+aws_database_version = "17.11"
 
 # Size of its machine.
 aws_database_class = "db.t4g.small"

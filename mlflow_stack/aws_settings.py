@@ -79,7 +79,7 @@ class AwsSettings(RoleSettings):
     bucket_keep_days: Annotated[int, Field(ge=1, le=3650)]
     database_engine: Literal["postgresql", "mysql"]
     database_version: Annotated[
-        str, matches(r"[0-9]+(\.[0-9]+)?", "a major version, as 17 (PostgreSQL) or 8.4 (MySQL)")
+        str, matches(r"[0-9]+(\.[0-9]+){1,2}", "a version, as 17.11 (PostgreSQL) or 8.4.9 (MySQL)")
     ]
     database_class: Annotated[str, matches(r"db\.[a-z0-9]+\.[a-z0-9]+", "a class of RDS, as db.t4g.small")]
     database_storage_gib: Annotated[int, Field(ge=20, le=65536)]
@@ -170,6 +170,12 @@ class AwsSettings(RoleSettings):
     @property
     def logins_secret(self) -> str:
         return f"{self.name}/logins"
+
+    @property
+    def database_family(self) -> str:
+        """The family of the database's parameters: those of one major version."""
+        major = 1 if self.database_engine == "postgresql" else 2
+        return ENGINES[self.database_engine] + ".".join(self.database_version.split(".")[:major])
 
     def networks(self) -> list[str]:
         """Return the four parts of the stack's own network: two public ones, two for the database."""

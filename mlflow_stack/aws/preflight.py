@@ -169,7 +169,7 @@ def _subnets(aws: Aws, settings: CloudSettings) -> Iterator[str]:
         if not ids:
             continue
         where = f"aws_{kind}_subnet_ids"
-        answer = aws.ask("ec2", "describe_subnets", absent=["InvalidSubnetID"], SubnetIds=ids)
+        answer = aws.ask("ec2", "describe_subnets", absent=["InvalidSubnetID.NotFound"], SubnetIds=ids)
         if not answer:
             yield f"{where}: not all of {', '.join(ids)} are there"
             continue

@@ -110,6 +110,7 @@ def _data(known: Known) -> dict[str, Any]:
         "LogDays": aws.log_days,
         "Engine": ENGINES[aws.database_engine],
         "EngineVersion": aws.database_version,
+        "EngineFamily": aws.database_family,
         "DatabaseClass": aws.database_class,
         "DatabaseStorageGib": aws.database_storage_gib,
         "DatabaseMultiAz": aws.database_multi_az,

@@ -6,6 +6,7 @@ could not be made without, is added, and nothing else:
 - It forgets the outputs of stacks that were made or changed by a change set. They are worked out by its own code.
 - It does not resolve a reference to a parameter group of a database.
 - It takes DeletionPolicy: RetainExceptOnCreate for none, and removes what has it.
+- It leaves the route tables of a stack that is removed, and then can't remove their network.
 - It spells the properties of containers otherwise once their task definition was changed.
 - It can't say which versions of a database are offered (rds:DescribeDBEngineVersions). A few are.
 - It runs no containers, and all its tasks end well. Those of an image whose tag is BROKEN end with status 1.
@@ -19,13 +20,14 @@ from typing import Any
 from moto.cloudformation.models import ChangeSet
 from moto.cloudformation.parsing import ResourceMap
 from moto.core.responses import ActionResult
+from moto.ec2.models.route_tables import RouteTable
 from moto.ecs.models import Container, TaskDefinition
 from moto.rds.models import DBParameterGroup
 from moto.rds.responses import RDSResponse
 from moto.server import main
 
 BROKEN = "broken"
-OFFERED = {"postgres": ("16.9", "17.5"), "mysql": ("8.0.42", "8.4.5")}
+OFFERED = {"postgres": ("16.15", "17.11"), "mysql": ("8.0.46", "8.4.9")}
 
 
 def with_outputs(apply: Any) -> Any:
@@ -62,6 +64,11 @@ def with_retained(delete: Any) -> Any:
     return delete_without_retained
 
 
+def delete_route_table(table: RouteTable, account_id: str, region_name: str) -> None:
+    table._associations.clear()
+    table.ec2_backend.delete_route_table(table.id)
+
+
 def register_anew(
     cls: type[TaskDefinition], original_resource: Any, new_resource_name: str, *arguments: Any, **named: Any
 ) -> TaskDefinition:
@@ -71,6 +78,7 @@ def register_anew(
 ChangeSet.apply = with_outputs(ChangeSet.apply)  # type: ignore[method-assign]
 DBParameterGroup.physical_resource_id = property(lambda group: group.name)  # type: ignore[attr-defined]
 RDSResponse.describe_db_engine_versions = describe_db_engine_versions  # type: ignore[attr-defined]
+RouteTable.delete = delete_route_table  # type: ignore[attr-defined]
 ResourceMap.delete = with_retained(ResourceMap.delete)  # type: ignore[method-assign]
 TaskDefinition.update_from_cloudformation_json = classmethod(register_anew)  # type: ignore[assignment,arg-type]
 Container.__init__ = with_status(Container.__init__)  # type: ignore[method-assign]

@@ -108,7 +108,8 @@ def test_service_that_does_not_answer_is_an_error(
 
     assert status == 1
     assert messages == (
-        "mlflow.example.com at mlflow-1.us-east-1.elb.amazonaws.com: GET /health: HTTP 503, for 10 s; its log says why\n"
+        "mlflow.example.com at mlflow-1.us-east-1.elb.amazonaws.com: GET /health: HTTP 503, for 10 s; its log says "
+        "why\n"
         "there are now: mlflow-network, mlflow-data, mlflow-tasks, mlflow-service; put it right and apply again, which "
         "goes on from here\n"
     )

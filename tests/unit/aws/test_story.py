@@ -1,8 +1,7 @@
-"""`python -m mlflow_stack aws` against moto's server: from an empty account to a service, changed, and removed again."""
+"""`python -m mlflow_stack aws` against moto's server: from an empty account to a service, changed and removed again."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -299,7 +298,7 @@ def test_network_of_ones_own_is_used(cloud: Cloud) -> None:
 
 
 def test_mysql_is_a_setting(cloud: Cloud) -> None:
-    mysql = {"aws_database_engine": "mysql", "aws_database_version": "8.4"}
+    mysql = {"aws_database_engine": "mysql", "aws_database_version": "8.4.9"}
     assert cloud.run("apply", **mysql)[0] == 1
     cloud.push("3.17.2-1")
     assert cloud.run("apply", **mysql)[0] == 0
