@@ -16,6 +16,7 @@ from mlflow_stack.setting_types import Positive, matches, network
 # What Fargate takes of memory for so much processor, in MiB (Amazon ECS, "Task size").
 MEMORY_MIB = {256: (512, 2048), 512: (1024, 4096), 1024: (2048, 8192), 2048: (4096, 16384), 4096: (8192, 30720)}
 ENGINES = {"postgresql": "postgres", "mysql": "mysql"}
+DRIVERS = {"postgresql": "postgresql+psycopg2", "mysql": "mysql+pymysql"}
 # The oldest versions that MLflow's migrations are tested with here (docs/how-to/external-database.md).
 OLDEST = {"postgresql": (13,), "mysql": (8, 0)}
 EVERYBODY = "0.0.0.0/0"
@@ -182,8 +183,5 @@ class AwsSettings(RoleSettings):
         return [str(part) for part in ipaddress.ip_network(self.network).subnets(prefixlen_diff=2)]
 
     def database_uri(self, user: str, database: str, address: str, port: str) -> str:
-        """Return the SQLAlchemy URI of the database, encrypted and without its password."""
-        if self.database_engine == "mysql":
-            # PyMySQL speaks TLS when it is told anything about it, and RDS takes nothing else here.
-            return f"mysql+pymysql://{user}@{address}:{port}/{database}?ssl_check_hostname=false"
-        return f"postgresql+psycopg2://{user}@{address}:{port}/{database}?sslmode=require"
+        """Return the SQLAlchemy URI of the database, without its password."""
+        return f"{DRIVERS[self.database_engine]}://{user}@{address}:{port}/{database}"

@@ -52,7 +52,7 @@ class Lock:
 
 HASHED = ("--generate-hashes", "--only-binary", ":all:")
 UNIVERSAL = ("--universal", "--python-version", PYTHONS[0])
-EXTRAS = ("examples", "dev")
+EXTRAS = ("aws", "examples", "dev")
 LOCKS = (
     Lock("locks/uv.txt", ("locks/uv.in",), (*HASHED, *UNIVERSAL)),
     *(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import importlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 PAUSE_S = 5.0
@@ -60,24 +61,34 @@ class Aws:
         return self._session.client(service, config=config)
 
     def ask(self, service: str, operation: str, absent: Iterable[str] = (), **arguments: Any) -> Any:
-        """Return the answer to a call; None where the error's code is one of `absent`. Raises Failed otherwise."""
-        try:
-            return getattr(self.client(service), operation)(**arguments)
-        except self._errors.ClientError as error:
-            code, message = (error.response["Error"].get(key, "") for key in ("Code", "Message"))
-            if any(each in (code, message) or each in message for each in absent):
-                return None
-            raise Failed(f"{service} {operation}: {code}: {message}", code) from None
-        except self._errors.BotoCoreError as error:
-            raise Failed(f"{service} {operation}: {error}") from None
+        """Return the answer to a call; None where the error's code or message has one of `absent`.
+
+        Raises Failed for any other error, with AWS's own words.
+        """
+        with self._in_words(f"{service} {operation}"):
+            try:
+                return getattr(self.client(service), operation)(**arguments)
+            except self._errors.ClientError as error:
+                code, message = _said(error)
+                if any(each == code or each in message for each in absent):
+                    return None
+                raise
 
     def all(self, service: str, operation: str, key: str, **arguments: Any) -> list[Any]:
         """Return all entries of a list that comes in pages."""
-        try:
+        with self._in_words(f"{service} {operation}"):
             pages = self.client(service).get_paginator(operation).paginate(**arguments)
             return [entry for page in pages for entry in page.get(key) or ()]
+
+    @contextmanager
+    def _in_words(self, what: str) -> Iterator[None]:
+        try:
+            yield
         except self._errors.ClientError as error:
-            raise Failed(f"{service} {operation}: {error}") from None
+            code, message = _said(error)
+            raise Failed(f"{what}: {code}: {message}", code) from None
+        except self._errors.BotoCoreError as error:
+            raise Failed(f"{what}: {error}") from None
 
     def account(self) -> str:
         """Return the number of the account that the credentials are for; raise Failed with what is wrong with them."""
@@ -86,11 +97,17 @@ class Aws:
         except self._errors.NoCredentialsError:
             reason = "there are none; log in (aws configure sso, aws sso login), or set AWS_PROFILE"
         except self._errors.ClientError as error:
-            code = error.response["Error"].get("Code", "")
-            reason = CREDENTIALS.get(code, f"{code}: {error.response['Error'].get('Message', '')}")
+            code, message = _said(error)
+            reason = CREDENTIALS.get(code, f"{code}: {message}")
         except self._errors.BotoCoreError as error:
             reason = str(error)
         raise Failed(f"the credentials for AWS can't be used: {reason}")
+
+
+def _said(error: Any) -> tuple[str, str]:
+    """Return code and message of an error of AWS."""
+    found = error.response["Error"]
+    return found.get("Code", ""), found.get("Message", "")
 
 
 def wait_until(done: Callable[[], bool], what: str, seconds: float) -> None:

@@ -104,7 +104,7 @@ def _where(deployment: Deployment) -> str:
 
 
 def _outputs(client: Aws, settings: CloudSettings, as_json: bool) -> None:
-    preflight.check_place(client, settings)
+    preflight.check_account(client, settings)
     found = outputs(client, settings)
     print(json.dumps(found, indent=1) if as_json else "\n".join(f"{name} = {found[name]}" for name in found))
 

@@ -32,12 +32,8 @@ class Deployment:
     def __init__(self, aws: Aws, settings: CloudSettings) -> None:
         self.aws, self.settings = aws, settings
         problems = list(preflight.of_settings(settings))
-        # Without an account and a region there is nobody to ask.
-        is_somewhere = settings.aws.account_id and settings.aws.region
-        if stranger := preflight.of_account(aws, settings) if is_somewhere else "":
-            problems.append(stranger)
-        if not is_somewhere or stranger:
-            raise Refused(problems)
+        if nobody := preflight.of_account(aws, settings):
+            raise Refused([*nobody, *problems])  # there is nobody to ask about the rest
         self.stacks = {part: stacks.find(aws, settings.aws.stack(part)) for part in values.parts(settings.aws)}
         self.database_secret = secret.database(aws, settings.aws.database_secret)
         self.logins_secret: Secret | None = None
@@ -164,6 +160,11 @@ class Deployment:
             show(StackChange(stack.name, idle=len(wanted["Resources"])))
             return
         show(change_set.change)
+        if lost := stacks.losses(change_set.change):
+            stacks.discard(self.aws, stack, change_set.id)
+            raise Failed(
+                f"stack {stack.name}: its data in {', '.join(lost)} would be left behind; take the change back"
+            )
         try:
             self.stacks[part] = stacks.execute(self.aws, change_set)
         except Failed:

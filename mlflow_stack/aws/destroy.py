@@ -30,7 +30,7 @@ def destroy(aws: Aws, settings: CloudSettings, delete_data: str, say: Say) -> No
         raise Refused(
             [f"--delete-data {delete_data}: the stack is called {name}; repeat that, or leave the option out"]
         )
-    preflight.check_place(aws, settings)
+    preflight.check_account(aws, settings)
     _remove(aws, settings, ["service", "tasks"], say)
     hosts = _host_parts(aws, settings)
     if not delete_data:
@@ -53,14 +53,12 @@ def _remove(aws: Aws, settings: CloudSettings, parts: list[str], say: Say) -> No
 
 
 def _host_parts(aws: Aws, settings: CloudSettings) -> list[str]:
-    """Return the machines that there are, also such that the settings no longer name."""
-    prefix = settings.aws.stack(HOST)
+    """Return the machines that there are, also such that the settings no longer name: by their mark, not by their name
+    alone, which may be that of another stack's."""
+    mark, prefix = {"Key": stacks.TAG, "Value": settings.aws.name}, settings.aws.stack(HOST)
     found = aws.all("cloudformation", "describe_stacks", "Stacks")
-    return sorted(
-        each["StackName"].removeprefix(f"{settings.aws.name}-")
-        for each in found
-        if each["StackName"].startswith(prefix)
-    )
+    names = sorted(each["StackName"] for each in found if mark in (each.get("Tags") or ()))
+    return [f"{HOST}{name.removeprefix(prefix)}" for name in names if name.startswith(prefix)]
 
 
 def _unlock_hosts(aws: Aws, settings: CloudSettings, hosts: list[str]) -> None:
@@ -73,33 +71,31 @@ def _unlock_hosts(aws: Aws, settings: CloudSettings, hosts: list[str]) -> None:
 
 
 def _delete_data(aws: Aws, settings: CloudSettings, say: Say) -> None:
-    name, bucket = settings.aws.name, settings.aws.bucket_name
-    # The names say whose these are only together with the stack that made them.
     data = stacks.find(aws, settings.aws.stack("data"))
     if data.is_there:
-        if (count := _empty(aws, bucket)) is not None:
-            say(f"removed: {count} objects and old versions in bucket {bucket}")
-        absent = ["DBInstanceNotFound"]
-        aws.ask(
-            "rds",
-            "modify_db_instance",
-            absent=absent,
-            DBInstanceIdentifier=name,
-            DeletionProtection=False,
-            ApplyImmediately=True,
-        )
+        # The bucket is the one that the stack made, whatever the settings call it by now.
+        _delete_kept(aws, settings.aws.name, data.outputs["Bucket"], say)
         stacks.remove(aws, data.name)
-        say(f"removed: stack {data.name}; of the database {name} a last snapshot is left")
-        # What a stack that is removed by mistake leaves.
-        aws.ask("s3", "delete_bucket", absent=["NoSuchBucket"], Bucket=bucket)
-        aws.ask("ecr", "delete_repository", absent=["RepositoryNotFoundException"], repositoryName=name, force=True)
-        aws.ask("logs", "delete_log_group", absent=["ResourceNotFoundException"], logGroupName=f"/mlflow-stack/{name}")
-        say(f"removed: bucket {bucket}, repository {name}, log group /mlflow-stack/{name}")
+        say(f"removed: stack {data.name}; of the database {settings.aws.name} a last snapshot is left")
     for secret in (settings.aws.database_secret, settings.aws.logins_secret):
         absent = ["ResourceNotFoundException", "InvalidRequestException"]
         arguments: dict[str, Any] = {"SecretId": secret, "RecoveryWindowInDays": RECOVERY_DAYS}
         if aws.ask("secretsmanager", "delete_secret", absent=absent, **arguments):
             say(f"removed: secret {secret}, which can be taken back for {RECOVERY_DAYS} days")
+
+
+def _delete_kept(aws: Aws, name: str, bucket: str, say: Say) -> None:
+    """Remove what a stack leaves when it is removed, and unlock the database. While the stack is there it says what is
+    its own, so this comes first, and can be done again."""
+    if (count := _empty(aws, bucket)) is not None:
+        aws.ask("s3", "delete_bucket", Bucket=bucket)
+        say(f"removed: bucket {bucket} with {count} objects and old versions")
+    aws.ask("ecr", "delete_repository", absent=["RepositoryNotFoundException"], repositoryName=name, force=True)
+    group = f"/mlflow-stack/{name}"
+    aws.ask("logs", "delete_log_group", absent=["ResourceNotFoundException"], logGroupName=group)
+    say(f"removed: repository {name}, log group {group}")
+    unlocked = {"DeletionProtection": False, "ApplyImmediately": True}
+    aws.ask("rds", "modify_db_instance", absent=["DBInstanceNotFound"], DBInstanceIdentifier=name, **unlocked)
 
 
 def _empty(aws: Aws, bucket: str) -> int | None:

@@ -45,6 +45,7 @@ def _from_stack(known: Known) -> dict[str, Any]:
         "tracking_database_uri": values.database_uri(known),
         "tracking_database_password": f"cmd:{shlex.join(command)}",
         "tracking_artifacts_destination": f"s3://{aws.bucket_name}/artifacts",
+        "tracking_artifacts_region": aws.region,
     }
 
 

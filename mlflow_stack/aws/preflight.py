@@ -19,7 +19,6 @@ _PUBLIC = ("/global/AllUsers", "/global/AuthenticatedUsers")
 
 def of_settings(settings: CloudSettings) -> Iterator[str]:
     """Yield what is wrong with the settings, without asking anybody."""
-    yield from _of_place(settings)
     aws, tracking = settings.aws, settings.tracking
     if not aws.service:
         return
@@ -42,19 +41,6 @@ def of_settings(settings: CloudSettings) -> Iterator[str]:
     yield from _certificate_place(settings)
 
 
-def _of_place(settings: CloudSettings) -> Iterator[str]:
-    for name in ("account_id", "region"):
-        if not getattr(settings.aws, name):
-            yield f"aws_{name}: required, but not set; put it into group_data/aws.py"
-
-
-def check_place(aws: Aws, settings: CloudSettings) -> None:
-    """Raise Refused unless the settings name an account and a region, and the credentials are for it."""
-    problems = list(_of_place(settings)) or list(filter(None, [of_account(aws, settings)]))
-    if problems:
-        raise Refused(problems)
-
-
 def _certificate_place(settings: CloudSettings) -> Iterator[str]:
     aws = settings.aws
     if aws.certificate_arn and aws.region:
@@ -68,16 +54,25 @@ def _certificate_place(settings: CloudSettings) -> Iterator[str]:
             yield f"aws_certificate_arn: the certificate is account {account}'s, and aws_account_id is {aws.account_id}"
 
 
-def of_account(aws: Aws, settings: CloudSettings) -> str:
-    """Return what is wrong with the credentials and their account, "" when nothing is."""
+def of_account(aws: Aws, settings: CloudSettings) -> list[str]:
+    """Return why nobody can be asked: settings that are missing, or credentials that are not those of the account."""
+    named = {"account_id": settings.aws.account_id, "region": settings.aws.region}
+    missing = [f"aws_{name}: required, but not set; put it into group_data/aws.py" for name in named if not named[name]]
+    if missing:
+        return missing
     try:
-        account = aws.account()
+        account, expected = aws.account(), settings.aws.account_id
     except Failed as error:
-        return str(error)
-    expected = settings.aws.account_id
-    if expected and account != expected:
-        return f"aws_account_id is {expected}, and the credentials are for account {account}; use those of {expected}"
-    return ""
+        return [str(error)]
+    if account == expected:
+        return []
+    return [f"aws_account_id is {expected}, and the credentials are for account {account}; use those of {expected}"]
+
+
+def check_account(aws: Aws, settings: CloudSettings) -> None:
+    """Raise Refused unless the credentials are those of the settings' account."""
+    if problems := of_account(aws, settings):
+        raise Refused(problems)
 
 
 def of_resources(
@@ -85,6 +80,7 @@ def of_resources(
 ) -> Iterator[str]:
     """Yield what is wrong with what is there already, or is not."""
     yield from filter(None, (stacks.obstacle(stack) for stack in found.values()))
+    yield from _fixed(settings, found["data"])
     yield from _bucket(aws, settings, found["data"])
     yield from _database(aws, settings)
     if found["data"].is_there and database_secret.is_new:
@@ -98,8 +94,26 @@ def of_resources(
         yield from _subnets(aws, settings)
 
 
+def _fixed(settings: CloudSettings, data: Stack) -> Iterator[str]:
+    """Yield the settings that would leave data behind: with another value there is another bucket or database."""
+    wanted = {
+        ("Bucket", "BucketName", "aws_bucket"): settings.aws.bucket_name,
+        ("Database", "Engine", "aws_database_engine"): ENGINES[settings.aws.database_engine],
+        ("Database", "DBName", "postgresql_database"): settings.postgresql.database,
+        ("Database", "MasterUsername", "postgresql_role"): settings.postgresql.role,
+    }
+    for (resource, name, setting), value in wanted.items():
+        present = data.template.get("Resources", {}).get(resource, {}).get("Properties", {}).get(name, value)
+        if present != value:
+            yield (
+                f"{setting}: stack {data.name} was made with {present!r}, and with {value!r} there would be an empty "
+                f"{resource.lower()} in its place; set it back"
+            )
+
+
 def _bucket(aws: Aws, settings: CloudSettings, data: Stack) -> Iterator[str]:
-    name, where = settings.aws.bucket_name, f"aws_bucket: {settings.aws.bucket_name}"
+    name = data.outputs.get("Bucket") or settings.aws.bucket_name
+    where = f"aws_bucket: {name}"
     try:
         is_there = aws.ask("s3", "head_bucket", absent=[_NO_BUCKET], Bucket=name)
     except Failed as error:

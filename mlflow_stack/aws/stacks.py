@@ -19,6 +19,8 @@ TIMEOUT_S = 3600
 DONE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
 # A stack of which only a change set was ever made.
 EMPTY = "REVIEW_IN_PROGRESS"
+# Resources of the data's stack that are never replaced or removed by an apply.
+LASTING = ("Bucket", "Database", "Repository")
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 
 
@@ -153,6 +155,12 @@ def _action(change: Mapping[str, Any]) -> Action:
         return replaced.get(str(change.get("Replacement")), "change")
     actions: dict[str, Action] = {"Add": "add", "Import": "add", "Remove": "remove"}
     return actions.get(change["Action"], "replace?")
+
+
+def losses(change: StackChange) -> list[str]:
+    """Return what of a change would put something empty in the place of data, or nothing."""
+    ends = ("replace", "remove")
+    return [each.name for each in change.resources if each.name in LASTING and each.action in ends]
 
 
 def discard(aws: Aws, stack: Stack, change_set: str) -> None:

@@ -17,6 +17,8 @@ from mlflow_stack.setting_types import REPOSITORY
 TEMPLATES = REPOSITORY / "templates" / "aws"
 # What takes the place of a value that nobody can know yet. No template may be sent with it.
 _LATER = "(known after "
+# What encrypts the way to the database, which takes nothing else. PyMySQL speaks TLS when it is told anything about it.
+ENCRYPTED = {"postgresql": "sslmode=require", "mysql": "ssl_check_hostname=false"}
 HOST = "host-"
 
 
@@ -130,7 +132,7 @@ def _tasks(known: Known) -> dict[str, Any]:
         "Workers": str(tracking.workers),
         "AllowedHosts": ",".join(allowed_hosts([tracking.public_name])),
         "AllowedOrigins": public_url(known.settings),
-        "DatabaseUri": database_uri(known),
+        "DatabaseUri": f"{database_uri(known)}?{ENCRYPTED[aws.database_engine]}",
         "DatabaseSecretArn": _arn(known.database_secret),
         "LoginsSecretArn": _arn(logins) if logins else "",
         "LoginsVersion": logins.version if logins else "",

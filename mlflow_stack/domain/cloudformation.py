@@ -134,14 +134,19 @@ class Difference:
 
 def differences(before: Template, after: Template, resource: str) -> tuple[Difference, ...]:
     """Return what differs between two templates in one resource, by property, in the order of the paths."""
-    old, new = (template.get("Resources", {}).get(resource, {}) for template in (before, after))
-    was, will = (dict(_leaves({key: value for key, value in each.items() if key != "Type"})) for each in (old, new))
+    was, will = (_properties(template.get("Resources", {}).get(resource, {})) for template in (before, after))
     paths = dict.fromkeys([*was, *will])
     return tuple(
         Difference(path.removeprefix("Properties."), was.get(path), will.get(path))
         for path in sorted(paths)
         if was.get(path) != will.get(path)
     )
+
+
+def _properties(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a resource is made with, by path."""
+    entries = {key: value for key, value in resource.items() if key != "Type" and value}
+    return dict(_leaves(entries)) if entries else {}
 
 
 def changed_resources(before: Template, after: Template) -> list[str]:

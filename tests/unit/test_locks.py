@@ -88,14 +88,14 @@ def test_check_finds_each_lock_that_is_older_than_its_source(project: Path) -> N
 
 def test_check_finds_a_requirement_that_is_not_locked(project: Path) -> None:
     with (project / "locks/uv.in").open("a") as source:
-        source.write("boto3>=1\n")
+        source.write("cowsay>=1\n")
 
     result = check(project)
 
     assert result.returncode == 1
     assert result.stderr.splitlines() == [
-        "locks/uv.txt: boto3 is missing, expected boto3>=1 as in locks/uv.in; run `make lock`",
-        "requirements-dev.txt: boto3 is missing, expected boto3>=1 as in locks/uv.in; run `make lock`",
+        "locks/uv.txt: cowsay is missing, expected cowsay>=1 as in locks/uv.in; run `make lock`",
+        "requirements-dev.txt: cowsay is missing, expected cowsay>=1 as in locks/uv.in; run `make lock`",
     ]
 
 

@@ -54,9 +54,10 @@ def test_inventory_has_the_machines_addresses_and_the_stack_s_database_and_bucke
     shared = {
         "ssh_user": "admin",
         "_sudo": True,
-        "tracking_database_uri": f"postgresql+psycopg2://mlflow_user@{address}:5432/mlflow_db?sslmode=require",
+        "tracking_database_uri": f"postgresql+psycopg2://mlflow_user@{address}:5432/mlflow_db",
         "tracking_database_password": f"cmd:{sys.executable} -m mlflow_stack.aws.hosts mlflow/database us-east-1",
         "tracking_artifacts_destination": "s3://mlflow-123456789012-us-east-1/artifacts",
+        "tracking_artifacts_region": "us-east-1",
     }
     assert inventory == [
         ("mlflow1", {"ssh_hostname": found["mlflow-mlflow1"], **shared}),

@@ -163,6 +163,19 @@ def test_stack_that_can_t_be_changed_is_an_obstacle(status: str, problem: str) -
     assert stacks.obstacle(Stack(NAME, status)) == problem
 
 
+@pytest.mark.parametrize(
+    ("name", "action", "lost"),
+    [
+        ("Database", "replace", ["Database"]),
+        ("Bucket", "remove", ["Bucket"]),
+        ("Database", "change", []),
+        ("DatabaseParameters", "replace", []),
+    ],
+)
+def test_data_that_would_be_left_behind_are_a_loss(name: str, action: Any, lost: list[str]) -> None:
+    assert stacks.losses(StackChange(NAME, (ResourceChange(name, "AWS::Any", action),))) == lost
+
+
 def test_plan_without_cloudformation_says_what_the_templates_say() -> None:
     planned = stacks.planned(THERE, WANTED)
 

@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,3 +114,27 @@ def test_service_that_does_not_answer_is_an_error(
         "there are now: mlflow-network, mlflow-data, mlflow-tasks, mlflow-service; put it right and apply again, which "
         "goes on from here\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        (
+            {"aws_bucket": "artifacts-of-ada"},
+            "aws_bucket: stack mlflow-data was made with 'mlflow-123456789012-us-east-1', and with 'artifacts-of-ada' "
+            "there would be an empty bucket in its place; set it back",
+        ),
+        (
+            {"aws_database_engine": "mysql", "aws_database_version": "8.4.9"},
+            "aws_database_engine: stack mlflow-data was made with 'postgres', and with 'mysql' there would be an empty "
+            "database in its place; set it back",
+        ),
+        (
+            {"postgresql_role": "ada"},
+            "postgresql_role: stack mlflow-data was made with 'mlflow_user', and with 'ada' there would be an empty "
+            "database in its place; set it back",
+        ),
+    ],
+)
+def test_setting_that_would_leave_data_behind_is_refused(served: Cloud, changed: dict[str, Any], problem: str) -> None:
+    assert served.run("apply", **changed) == (1, "", f"1 problem; nothing was changed\n  {problem}\n")

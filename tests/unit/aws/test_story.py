@@ -245,9 +245,9 @@ def test_data_are_removed_only_when_the_name_is_repeated(served: Cloud) -> None:
     assert output.splitlines() == [
         "removed: stack mlflow-service",
         "removed: stack mlflow-tasks",
-        f"removed: 3 objects and old versions in bucket {bucket}",
+        f"removed: bucket {bucket} with 3 objects and old versions",
+        "removed: repository mlflow, log group /mlflow-stack/mlflow",
         "removed: stack mlflow-data; of the database mlflow a last snapshot is left",
-        f"removed: bucket {bucket}, repository mlflow, log group /mlflow-stack/mlflow",
         "removed: secret mlflow/database, which can be taken back for 7 days",
         "removed: secret mlflow/logins, which can be taken back for 7 days",
         "removed: stack mlflow-network",
@@ -258,6 +258,19 @@ def test_data_are_removed_only_when_the_name_is_repeated(served: Cloud) -> None:
     assert served.client("cloudformation").describe_stacks()["Stacks"] == []
 
     assert served.run("destroy", "--delete-data", "mlflow") == (0, "", "")
+
+
+def test_what_is_another_s_is_not_removed_with_the_data(served: Cloud) -> None:
+    s3, formation = served.client("s3"), served.client("cloudformation")
+    s3.create_bucket(Bucket="artifacts-of-ada")
+    topic = "Resources: {Topic: {Type: 'AWS::SNS::Topic'}}"
+    formation.create_stack(StackName="mlflow-host-of-ada", TemplateBody=topic)
+
+    # The settings call the bucket otherwise than they did when it was made.
+    assert served.run("destroy", "--delete-data", "mlflow", aws_bucket="artifacts-of-ada")[0] == 0
+
+    assert [each["Name"] for each in s3.list_buckets()["Buckets"]] == ["artifacts-of-ada"]
+    assert [each["StackName"] for each in formation.describe_stacks()["Stacks"]] == ["mlflow-host-of-ada"]
 
 
 def test_secrets_that_were_removed_with_the_data_are_taken_back_by_a_new_stack(served: Cloud) -> None:

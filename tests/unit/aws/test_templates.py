@@ -236,14 +236,22 @@ def test_container_is_open_to_everybody_only_where_there_are_no_logins(tmp_path:
 
 
 def test_clients_without_tls_are_sent_to_it_and_the_tasks_take_the_load_balancer_alone(properties: Any) -> None:
-    tls, plain = properties("service", "TlsListener"), properties("service", "HttpListener")
+    listener, redirect = properties("service", "Listener"), properties("service", "Redirect")
 
-    assert (tls["Port"], tls["SslPolicy"]) == (443, "ELBSecurityPolicy-TLS13-1-2-2021-06")
-    assert plain["DefaultActions"] == [
+    assert (listener["Port"], listener["SslPolicy"]) == (443, "ELBSecurityPolicy-TLS13-1-2-2021-06")
+    assert redirect["DefaultActions"] == [
         {"Type": "redirect", "RedirectConfig": {"Protocol": "HTTPS", "Port": "443", "StatusCode": "HTTP_301"}}
     ]
     (ingress,) = properties("service", "TaskSecurityGroup")["SecurityGroupIngress"]
     assert ingress["SourceSecurityGroupId"] == {"Fn::GetAtt": ["LoadBalancerSecurityGroup", "GroupId"]}
+
+
+def test_without_a_certificate_the_load_balancer_speaks_http_alone(tmp_path: Path) -> None:
+    template = filled(tmp_path, "service", aws_certificate_arn="", aws_clear_text=True)
+    listener = template["Resources"]["Listener"]["Properties"]
+
+    assert "Redirect" not in template["Resources"]
+    assert (listener["Port"], listener["Protocol"], "Certificates" in listener) == (80, "HTTP", False)
 
 
 def test_tasks_are_scaled_between_the_least_and_the_most(properties: Any) -> None:
