@@ -365,3 +365,117 @@ image_package_index_url = ""
 # File, where images are built, with the authorities (PEM) that the index's certificate has to be from. Empty: those
 # that the base image and the installer trust.
 image_package_ca_file = ""
+# --- aws: MLflow on Amazon Web Services, by `python -m mlflow_stack aws` -------------------------------------------
+
+# Name of the stack: its stacks of CloudFormation are NAME-network, NAME-data and so on, and its repository, database,
+# load balancer and service are NAME. What a stack is called can't be changed; another name is another stack.
+aws_name = "mlflow"
+
+# The account that the stack belongs into: with the credentials of any other nothing is done. Required.
+aws_account_id = ""
+
+# The region, as "eu-central-1". Required.
+aws_region = ""
+
+# False makes the network, the data and the machines of aws_hosts, and no service on Fargate.
+aws_service = True
+
+# Tag of the tracking server's image in the repository NAME of the account's registry (ECR). Tags there can't be moved.
+aws_image_tag = ""
+
+# Certificate of AWS Certificate Manager for tracking_public_name, in the same region. Without it aws_clear_text is
+# needed.
+aws_certificate_arn = ""
+
+# Zone of Route 53 that gets a record for tracking_public_name. Empty: you make the name lead to the load balancer.
+aws_hosted_zone_id = ""
+
+# True says that passwords and data may cross the network in the clear: needed without aws_certificate_arn.
+aws_clear_text = False
+
+# True makes the load balancer's addresses private: only the network and what is connected to it (VPN, peering) gets
+# there, and `aws apply` has to be run from there to see it answer.
+aws_internal = False
+
+# Network (CIDR) that may reach the load balancer, and the proxies of aws_hosts. The default is everybody, who then
+# meets TLS and a login (proxy_users).
+aws_client_network = "0.0.0.0/0"
+
+# Tasks that always run. Two or more outlive the loss of an availability zone.
+aws_min_tasks = 1
+
+# Tasks that run at most, when the processors are busy.
+aws_max_tasks = 4
+
+# Processor of a task: 1024 is one.
+aws_task_cpu = 1024
+
+# Memory of a task in MiB; what Fargate gives depends on aws_task_cpu.
+aws_task_memory_mib = 2048
+
+# Days for which the server's log is kept.
+aws_log_days = 30
+
+# Name of the bucket for artifacts, which the stack makes. Empty: NAME-ACCOUNT-REGION.
+aws_bucket = ""
+
+# Days for which an artifact that was deleted or overwritten can be brought back.
+aws_bucket_keep_days = 90
+
+# Kind of the database.
+aws_database_engine = "postgresql"
+
+# The version that it begins with, as "17.11" (PostgreSQL) or "8.4.9" (MySQL). Amazon raises the last part by itself, at
+# night; leave the setting then as it is.
+aws_database_version = "17.11"
+
+# Size of its machine.
+aws_database_class = "db.t4g.small"
+
+# Its disk in GiB. It can grow and never shrink.
+aws_database_storage_gib = 20
+
+# True keeps a second database in another availability zone, which takes over by itself, at twice the price.
+aws_database_multi_az = False
+
+# Days that the database can be brought back to, second by second.
+aws_database_backup_days = 7
+
+# Addresses of the stack's own network. It must not overlap those that it is to be connected with.
+aws_network = "10.42.0.0/16"
+
+# A network (VPC) of yours, in place of an own one.
+aws_vpc_id = ""
+
+# Its subnets for the load balancer and for aws_hosts.
+aws_public_subnet_ids = []
+
+# Its subnets for the tasks, which have to lead to the registry and to S3 (by a NAT gateway or endpoints). Empty: the
+# public ones, with a public address for each task that nobody but the load balancer may connect to.
+aws_task_subnet_ids = []
+
+# Its subnets for the database.
+aws_database_subnet_ids = []
+
+# Virtual machines for deploy.py, with the stack's database and bucket (docs/how-to/aws.md):
+#
+#   aws_hosts = {
+#       "mlflow1": {
+#           "type": "t3.medium",  # its size
+#           "disk_gib": 20,       # its disk
+#       },
+#   }
+aws_hosts = {}
+
+# Image (AMI) of these machines: Debian's of the region. It is named, and never the newest, since another one replaces
+# the machine.
+aws_host_image = ""
+
+# The user that the image lets in.
+aws_host_user = "admin"
+
+# Key pair of EC2 that logs in there.
+aws_host_key = ""
+
+# Network (CIDR) that may reach SSH there.
+aws_ssh_network = ""

@@ -1,14 +1,15 @@
-"""MLflow on your own Linux servers, as pyinfra playbooks.
+"""MLflow on your own Linux servers, as pyinfra playbooks, and in the cloud.
 
 Layers, each of which imports only from those below it (tests/unit/test_layers.py):
 
-    __main__.py         plan, apply, drift, conform and image, for scripts and reviews
+    __main__.py         plan, apply, drift, conform, image and aws, for scripts and reviews
+    aws/                MLflow on AWS, by CloudFormation (its __init__.py has the map)
     image/              container images (its __init__.py has the map)
     conform/            the promises, asked of a live stack (its __init__.py has the map)
     deploy.py           the story: which role goes on which host, in order
     review.py           what a run would do on every host, worked out, shown and compared before any is changed
     roles/              one @deploy per role: what ends up on a host
-    cloud_settings.py   the settings of what has no hosts, as images
+    cloud_settings.py   the settings of what has no hosts: images and clouds
     inventory_check.py  the settings of all hosts, checked before any is touched; the only reader of host.data
     proxy_check.py      who is let in: servers without a login, a proxy's names, certificate and users, permissions
     stacks.py           which hosts belong together, what each takes from the others, and what contradicts
@@ -23,6 +24,7 @@ Layers, each of which imports only from those below it (tests/unit/test_layers.p
     settings.py         the settings of one host, and what follows from them
     store_settings.py   the settings of the artifact store, typed
     image_settings.py   the settings of container images, typed
+    aws_settings.py     the settings of a stack on AWS, typed
     role_settings.py    the settings of each role, typed
     secret_store.py     references to secrets, resolved where pyinfra runs
     setting_types.py    what a single setting may be, and the words in which a bad one is refused

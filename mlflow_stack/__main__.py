@@ -1,5 +1,7 @@
 """A deploy for scripts, timers and reviews: python -m mlflow_stack plan|apply|drift|conform INVENTORY, or image …
 
+    aws plan|apply|destroy|outputs   MLflow on AWS, without hosts (docs/how-to/aws.md)
+
     plan INVENTORY [--json]   what a run would do on each host; exit status 0: nothing, 2: changes, 1: it can't be said
     apply INVENTORY PLAN      make a plan so that `plan --json` printed, if it still is what a run would do
     drift INVENTORY           as plan, and silent when every host is as declared
@@ -23,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mlflow_stack.aws import command as aws_command
 from mlflow_stack.conform.command import conform
 from mlflow_stack.domain import plan as plans
 from mlflow_stack.domain.plan import HostPlan
@@ -37,6 +40,8 @@ def main(arguments: list[str]) -> int:
     """Run one of the commands; return the exit status."""
     if arguments[:1] == ["image"]:
         return images.image(_parser().parse_args(arguments))
+    if arguments[:1] == ["aws"]:
+        return aws_command.aws(_parser().parse_args(arguments))
     options, for_pyinfra = _parser().parse_known_args(arguments)
     if problem := _misplaced(arguments) or _no_inventory(options.inventory):
         print(f"{problem}; no host was touched", file=sys.stderr)
@@ -81,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--waivers", type=Path, help="a YAML file of what is known not to hold")
             command.add_argument("--junit", type=Path, help="a file to write the results to, as JUnit's XML")
     images.add_arguments(commands.add_parser("image", description=images.__doc__, allow_abbrev=False))
+    aws_command.add_arguments(commands.add_parser("aws", allow_abbrev=False))
     return parser
 
 

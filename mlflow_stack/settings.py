@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from mlflow_stack.aws_settings import AwsSettings
 from mlflow_stack.domain import layout, listening
 from mlflow_stack.domain.certificates import LETS_ENCRYPT, AcmeCertificate, HostCertificate
 from mlflow_stack.domain.environment import addons
@@ -47,6 +48,7 @@ class Settings(BaseModel):
     production: ProductionSettings
     proxy: ProxySettings
     image: ImageSettings
+    aws: AwsSettings
 
     # Where this host stands in the inventory; set by inventory_check and stacks, not by users.
     host_name: str

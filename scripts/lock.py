@@ -58,7 +58,7 @@ class Lock:
 
 HASHED = ("--generate-hashes", "--only-binary", ":all:")
 UNIVERSAL = ("--universal", "--python-version", PYTHONS[0])
-EXTRAS = ("examples", "dev")
+EXTRAS = ("aws", "examples", "dev")
 # What the MLflow environment of a host gets when its settings need it (mlflow_stack/domain/environment.py).
 ADDONS = ("mysql", "s3", "gcs", "azure")
 
