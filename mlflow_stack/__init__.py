@@ -2,11 +2,13 @@
 
 Layers, each of which imports only from those below it (tests/unit/test_layers.py):
 
-    __main__.py         plan, apply, drift and conform, for scripts and reviews
+    __main__.py         plan, apply, drift, conform and gcp, for scripts and reviews
     conform/            the promises, asked of a live stack (its __init__.py has the map)
+    gcp/                a stack on Google Cloud (its __init__.py has the map)
     deploy.py           the story: which role goes on which host, in order
     review.py           what a run would do on every host, worked out, shown and compared before any is changed
     roles/              one @deploy per role: what ends up on a host
+    cloud_settings.py   the settings of a stack without hosts
     inventory_check.py  the settings of all hosts, checked before any is touched; the only reader of host.data
     proxy_check.py      who is let in: servers without a login, a proxy's names, certificate and users, permissions
     stacks.py           which hosts belong together, what each takes from the others, and what contradicts
@@ -19,6 +21,7 @@ Layers, each of which imports only from those below it (tests/unit/test_layers.p
     facts/              one fact reads one whole subsystem in one round trip, and is never wrong on a fresh host
     templates.py        the files of templates/, filled in
     settings.py         the settings of one host, and what follows from them
+    gcp_settings.py     the settings of a stack on Google Cloud, typed
     role_settings.py    the settings of each role, typed
     secret_store.py     references to secrets, resolved where pyinfra runs
     setting_types.py    what a single setting may be, and the words in which a bad one is refused

@@ -1,10 +1,12 @@
-"""A deploy for scripts, timers and reviews: python -m mlflow_stack plan|apply|drift|conform INVENTORY
+"""A deploy for scripts, timers and reviews: python -m mlflow_stack plan|apply|drift|conform INVENTORY, or gcp
 
     plan INVENTORY [--json]   what a run would do on each host; exit status 0: nothing, 2: changes, 1: it can't be said
     apply INVENTORY PLAN      make a plan so that `plan --json` printed, if it still is what a run would do
     drift INVENTORY           as plan, and silent when every host is as declared
     conform INVENTORY         ask a live stack whether it keeps the promises of docs/promises.md; exit status 0: it
                               does, 2: not all of them, 1: it can't be said
+    gcp plan|apply|destroy|outputs [--settings FILE]
+                              a stack on Google Cloud (docs/how-to/gcp.md), with the same exit status
 
 Other options come after these, and are given to pyinfra as they are: --limit, --data, --ssh-user and so on (pyinfra
 --help).
@@ -25,6 +27,8 @@ from typing import Any, NoReturn
 from mlflow_stack.conform.command import conform
 from mlflow_stack.domain import plan as plans
 from mlflow_stack.domain.plan import HostPlan
+from mlflow_stack.gcp.command import add_arguments as add_gcp
+from mlflow_stack.gcp.command import gcp
 from mlflow_stack.review import PLAN_VARIABLE, REVIEWED_VARIABLE
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy.py"
@@ -33,7 +37,12 @@ NOTHING, ERROR, PENDING = 0, 1, 2
 
 def main(arguments: list[str]) -> int:
     """Run one of the commands; return the exit status."""
-    options, for_pyinfra = _parser().parse_known_args(arguments)
+    parser = _parser()
+    options, for_pyinfra = parser.parse_known_args(arguments)
+    if options.command == "gcp":
+        if for_pyinfra:
+            parser.error(f"unrecognized arguments: {' '.join(for_pyinfra)}")
+        return gcp(options.verb, options.settings, options.delete_data)
     if problem := _misplaced(arguments) or _no_inventory(options.inventory):
         print(f"{problem}; no host was touched", file=sys.stderr)
         return ERROR
@@ -76,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "conform":
             command.add_argument("--waivers", type=Path, help="a YAML file of what is known not to hold")
             command.add_argument("--junit", type=Path, help="a file to write the results to, as JUnit's XML")
+    add_gcp(commands.add_parser("gcp", allow_abbrev=False))
     return parser
 
 

@@ -81,7 +81,7 @@ def check_inventory(
     for group in empty_groups:
         problems[f"group {group!r} has no hosts; list them in the inventory, or remove the group"] = []
     for entry in entries:
-        found, wrong = _check_host(entry)
+        found, wrong = check_host(entry)
         for problem in wrong:
             problems.setdefault(problem, []).append(entry.name)
         if found:
@@ -100,7 +100,8 @@ def check_inventory(
     return checked
 
 
-def _check_host(entry: HostEntry) -> tuple[Settings | None, list[str]]:
+def check_host(entry: HostEntry) -> tuple[Settings | None, list[str]]:
+    """Return the settings of one host, and what is wrong with them by themselves."""
     problems = _unknown_settings(entry) + _group_conflicts(entry)
     if not set(entry.groups) & set(ROLES):
         problems.append(f"in no group of a role; put it into one of {', '.join(ROLES)} in the inventory")

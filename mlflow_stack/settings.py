@@ -13,6 +13,7 @@ from mlflow_stack.domain.firewall import Opening, parse_opening
 from mlflow_stack.domain.listening import UNIX, bracketed, is_any, is_local
 from mlflow_stack.domain.tracking import VERIFIED, allowed_origins, verified
 from mlflow_stack.domain.tracking_server import CA_FILE, MODELS_USER, SYSTEM_CA_FILE, TrackingServer
+from mlflow_stack.gcp_settings import GcpSettings
 from mlflow_stack.role_settings import (
     CondaSettings,
     FirewallSettings,
@@ -41,6 +42,7 @@ class Settings(BaseModel):
     tracking: TrackingSettings
     production: ProductionSettings
     proxy: ProxySettings
+    gcp: GcpSettings
 
     # Where this host stands in the inventory; set by inventory_check and stacks, not by users.
     host_name: str

@@ -1,0 +1,138 @@
+"""python -m mlflow_stack gcp plan|apply|destroy|outputs: the stack on Google Cloud, through gcloud."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from pyinfra.api.exceptions import DeployError
+
+from mlflow_stack import secret_store
+from mlflow_stack.cloud_settings import load_cloud
+from mlflow_stack.gcp import secret
+from mlflow_stack.gcp.gcloud import Gcloud, GcloudFailed
+from mlflow_stack.gcp.plan import Plan
+from mlflow_stack.gcp.stack import OUTPUTS, make_end, make_plan, outputs
+from mlflow_stack.gcp.survey import Found, Refused, look
+from mlflow_stack.settings import Settings
+
+NOTHING, ERROR, PENDING = 0, 1, 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("verb", choices=["plan", "apply", "destroy", "outputs"])
+    parser.add_argument("--settings", type=Path, help="a file that says what group_data/all.py says otherwise")
+    parser.add_argument(
+        "--delete-data", metavar="NAME", help="destroy: also what holds data, of the stack of this name"
+    )
+
+
+def gcp(verb: str, path: Path | None, delete_data: str | None) -> int:
+    """Run one of the commands; return the exit status."""
+    try:
+        settings = load_cloud("gcp", path)
+        _check(settings, verb, delete_data)
+        gcloud = Gcloud(settings.gcp.project)
+        found = look(gcloud, settings.gcp, _asked(verb, delete_data))
+        return _VERBS[verb](settings, gcloud, found, delete_data is not None)
+    except (DeployError, Refused) as refused:
+        print(refused, file=sys.stderr)
+        return ERROR
+
+
+def _asked(verb: str, delete_data: str | None) -> tuple[str, ...]:
+    """Return the names of the questions that a command has; () for all of them."""
+    if verb == "outputs":
+        return OUTPUTS
+    return () if verb != "destroy" or delete_data else ("services", "jobs", "instances", "firewall rules")
+
+
+def _check(settings: Settings, verb: str, delete_data: str | None) -> None:
+    """Raise Refused with what is missing, or contradicts the command."""
+    wanted = settings.gcp
+    required = {"project": "the project's id", "region": "a region, as europe-west1"}
+    required |= {"image": "NAME:TAG of an image in the registry"} if wanted.cloud_run else {}
+    problems = [
+        f"gcp_{name}: required, but empty; expected {what}, in group_data/gcp.py"
+        for name, what in required.items()
+        if not getattr(wanted, name)
+    ]
+    if not (wanted.cloud_run or wanted.machines):
+        problems.append("gcp_cloud_run is False and gcp_machines is empty, so nothing would serve; set one of them")
+    if delete_data is not None and (verb != "destroy" or delete_data != wanted.name):
+        problems.append(
+            f"--delete-data {delete_data}: expected the name of the stack, which is {wanted.name}, with destroy"
+        )
+    if problems:
+        raise Refused(problems)
+
+
+def _passwords(settings: Settings, found: Found) -> dict[str, str]:
+    """Return the passwords of those who log in, where the server itself asks for a login.
+
+    Raises Refused where one would be made that somebody else's checkout has made already.
+    """
+    stack, users = settings.gcp.name, settings.proxy.users if settings.gcp.cloud_run and settings.gcp.public else {}
+    names = {user: f"proxy_users.{user}" for user in users}
+    if lost := [
+        f"proxy_users: the server has a password for {user}, and .secrets/{stack}/{names[user]} is not here; bring "
+        "that file of the checkout that has it"
+        for user in secret.users_there(settings.gcp, found) & set(users)
+        if not secret_store.is_at_hand(users[user], names[user], stack=stack)
+    ]:
+        raise Refused(sorted(lost))
+    return {user: secret_store.resolve(users[user], names[user], stack=stack) for user in users}
+
+
+def _plan(settings: Settings, _gcloud: Gcloud, found: Found, _with_data: bool) -> int:
+    plan = make_plan(settings, found, _passwords(settings, found))
+    print("\n".join(plan.lines()))
+    return PENDING if plan.steps else NOTHING
+
+
+def _apply(settings: Settings, gcloud: Gcloud, found: Found, _with_data: bool) -> int:
+    passwords = _passwords(settings, found)
+    plan = make_plan(settings, found, passwords)
+    for password in passwords.values():
+        secret_store.keep(password)
+    return _take(plan, gcloud)
+
+
+def _destroy(settings: Settings, gcloud: Gcloud, found: Found, with_data: bool) -> int:
+    return _take(make_end(settings.gcp, found, with_data=with_data), gcloud)
+
+
+def _outputs(settings: Settings, _gcloud: Gcloud, found: Found, _with_data: bool) -> int:
+    print(json.dumps(outputs(settings, found), indent=1))
+    return NOTHING
+
+
+def _take(plan: Plan, gcloud: Gcloud) -> int:
+    """Take the steps in order; where one fails, say what was done before it."""
+    done: list[str] = []
+    for step in plan.steps:
+        print(step, flush=True)
+        try:
+            for command in step.commands:
+                gcloud.run(command)
+        except GcloudFailed as failed:
+            before = "".join(f"\n  done: {each}" for each in done) or "\n  nothing was done before it"
+            print(f"{step}: failed ({failed}){before}\nthe same command goes on from here", file=sys.stderr)
+            return ERROR
+        done.append(str(step))
+    for note in plan.notes:
+        print(f"note: {note}")
+    print(f"{len(done)} steps taken" if done else plan.summary())
+    return NOTHING
+
+
+_VERBS: dict[str, Callable[[Settings, Gcloud, Found, bool], int]] = {
+    "plan": _plan,
+    "apply": _apply,
+    "destroy": _destroy,
+    "outputs": _outputs,
+}
