@@ -82,7 +82,7 @@ class Gcloud:
         if program is None:
             raise GcloudFailed("gcloud is not installed; https://cloud.google.com/sdk/docs/install says how")
         with _input(command) as given:
-            done = subprocess.run(
+            done: subprocess.CompletedProcess[str] = subprocess.run(
                 [program, *arguments, f"--project={self.project}", "--quiet"],
                 env={**os.environ, **_VARIABLES},
                 capture_output=True,

@@ -29,8 +29,8 @@ def problems(settings: GcpSettings, found: Found) -> Iterator[str]:
         there = found.machine(name)
         if there and (has := name_of({"name": there["machineType"]})) != machine.machine_type:
             yield (
-                f"gcp_machines[{name!r}]['machine_type']: the machine is {has}, and {machine.machine_type} is declared; "
-                "stop it and change it with gcloud, or declare what it is"
+                f"gcp_machines[{name!r}]['machine_type']: the machine is {has}, and {machine.machine_type} is "
+                "declared; stop it and change it with gcloud, or declare what it is"
             )
 
 

@@ -14,7 +14,6 @@ from mlflow_stack.gcp.survey import Found, Refused
 from mlflow_stack.gcp_settings import LABEL, GcpSettings
 from mlflow_stack.settings import Settings
 
-
 # What has to be looked at for the outputs, beside the machines.
 OUTPUTS = ("bucket", "instances", "services")
 

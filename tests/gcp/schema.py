@@ -112,7 +112,8 @@ def _unknown(schemas: Any, schema: Any, value: Any, where: str) -> Iterator[str]
     if kind == "any":
         return
     is_number_as_text = schema.get("format") in ("int64", "uint64") and isinstance(value, int)
-    if not isinstance(value, _TYPES[kind]) and not is_number_as_text or kind == "integer" and isinstance(value, bool):
+    is_no_number = kind == "integer" and isinstance(value, bool)  # which Python takes for one
+    if is_no_number or not (isinstance(value, _TYPES[kind]) or is_number_as_text):
         yield f"{where} is {value!r}, expected the type {kind}"
     elif "enum" in schema and value not in schema["enum"]:
         yield f"{where} is {value!r}, expected one of {schema['enum']}"
