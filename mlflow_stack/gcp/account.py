@@ -9,7 +9,7 @@ from typing import Any
 from mlflow_stack.gcp.gcloud import Command
 from mlflow_stack.gcp.plan import Difference, Step
 from mlflow_stack.gcp.survey import Found
-from mlflow_stack.gcp_settings import GcpSettings
+from mlflow_stack.gcp_settings import LABEL, GcpSettings
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Right:
     on: str
     policy: str
     command: tuple[tuple[str, ...], tuple[str, ...]]
-    condition: tuple[str, ...] = ()
+    # Said of every right: a policy that has any condition is not changed by a command that says nothing of it.
+    condition: str = "None"
 
     def binding(self, verb: str, member: str) -> Command:
         """Return the command that adds the role for a member, or removes it."""
@@ -32,7 +33,7 @@ class Right:
                 *after,
                 f"--member={member}",
                 f"--role={self.role}",
-                *self.condition,
+                f"--condition={self.condition}",
             )
         )
 
@@ -77,7 +78,7 @@ def wanted_rights(settings: GcpSettings, secrets: tuple[str, ...]) -> list[Right
             f"Cloud SQL instance {settings.name}",
             "project",
             (("projects",), (settings.project,)),
-            (f"--condition=title=mlflow-stack-{settings.name},expression={expression}",),
+            f"title={LABEL}-{settings.name},expression={expression}",
         ),
         *(
             Right("roles/secretmanager.secretAccessor", f"secret {secret}", secret, (("secrets",), (secret,)))
@@ -88,7 +89,7 @@ def wanted_rights(settings: GcpSettings, secrets: tuple[str, ...]) -> list[Right
 
 def holders(policy: Any, right: Right) -> set[str]:
     """Return who has a right, under its very condition or, where it has none, under none."""
-    condition = right.condition[0].partition("expression=")[2] if right.condition else ""
+    condition = right.condition.partition("expression=")[2]
     return {
         holder
         for each in policy.get("bindings", [])

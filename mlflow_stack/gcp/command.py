@@ -38,6 +38,8 @@ def gcp(verb: str, path: Path | None, delete_data: str | None) -> int:
         _check(settings, verb, delete_data)
         gcloud = Gcloud(settings.gcp.project)
         found = look(gcloud, settings.gcp, _asked(verb, delete_data))
+        if verb in ("destroy", "outputs") and found.problems:
+            raise Refused(found.problems)
         return _VERBS[verb](settings, gcloud, found, delete_data is not None)
     except (DeployError, Refused) as refused:
         print(refused, file=sys.stderr)

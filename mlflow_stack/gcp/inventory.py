@@ -28,8 +28,10 @@ def hosts(settings_file: str = "") -> list[tuple[str, dict[str, Any]]]:
     Raises DeployError or Refused when the settings are bad, or the project can't be looked at.
     """
     settings = load_cloud("gcp", Path(settings_file) if settings_file else None)
-    found = outputs(settings, look(Gcloud(settings.gcp.project), settings.gcp, OUTPUTS))
-    return host_entries(found, settings.gcp.name, settings.gcp.machine_user)
+    found = look(Gcloud(settings.gcp.project), settings.gcp, OUTPUTS)
+    if found.problems:
+        raise Refused(found.problems)
+    return host_entries(outputs(settings, found), settings.gcp.name, settings.gcp.machine_user)
 
 
 def host_entries(

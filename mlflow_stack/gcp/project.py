@@ -49,7 +49,7 @@ def image_digest(settings: GcpSettings, found: Found) -> str:
 
 def no_image(settings: GcpSettings, found: Found) -> Iterator[str]:
     """Yield what is wrong with a registry that is there and does not have the image."""
-    if settings.cloud_run and found.thing("repositories", settings.name) and not image_digest(settings, found):
+    if "images" in found.answers and not image_digest(settings, found):
         there = sorted(
             {f"{image['package'].rpartition('/')[2]}:{tag}" for image in found.list("images") for tag in image["tags"]}
         )

@@ -25,7 +25,7 @@ def make_plan(settings: Settings, found: Found, passwords: Mapping[str, str]) ->
     an image in it, and nothing else is made before there is one.
     """
     gcp = settings.gcp
-    if problems := list(_problems(gcp, found)):
+    if problems := [*found.problems, *_problems(gcp, found)]:
         raise Refused(problems)
     enabled = tuple(project.apis(gcp, found))
     if gcp.cloud_run and not found.thing("repositories", gcp.name):

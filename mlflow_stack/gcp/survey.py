@@ -45,11 +45,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Found:
-    """What there is, as the APIs answer it; a thing that is not there is None, and of lists there are none."""
+    """What there is, as the APIs answer it: a thing that is not there is None. `problems` is what was not answered."""
 
     project_number: str
     apis: frozenset[str]
     answers: Mapping[str, Any] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
 
     def thing(self, kind: str, name: str) -> Any:
         """Return the thing of this name out of a list; None where it is not there."""
@@ -76,7 +77,7 @@ def name_of(thing: Any) -> str:
 def look(gcloud: Gcloud, settings: GcpSettings, only: Collection[str] = ()) -> Found:
     """Return what there is of the stack; with `only`, of the questions of these names and of the machines.
 
-    Raises Refused with every question that was not answered.
+    Raises Refused where the project itself can't be looked at.
     """
     with ThreadPoolExecutor(AT_ONCE) as executor:
         try:
@@ -92,8 +93,8 @@ def look(gcloud: Gcloud, settings: GcpSettings, only: Collection[str] = ()) -> F
                 for each in questions(settings, found)
                 if f"{each.api}.googleapis.com" in apis and (not only or each.name in only or each.is_machine)
             ]
-            answers = _answers(gcloud, executor, asked)
-            found = Found(found.project_number, apis, {**found.answers, **answers})
+            answers, problems = _answers(gcloud, executor, asked)
+            found = Found(found.project_number, apis, {**found.answers, **answers}, (*found.problems, *problems))
     return found
 
 
@@ -113,15 +114,16 @@ def _no_project(failed: GcloudFailed, settings: GcpSettings) -> str:
     return f"gcp_project: {settings.project} is not there, or not yours ({failed}); `gcloud projects list` lists yours"
 
 
-def _answers(gcloud: Gcloud, executor: ThreadPoolExecutor, questions: list[Question]) -> dict[str, Any]:
+def _answers(
+    gcloud: Gcloud, executor: ThreadPoolExecutor, questions: list[Question]
+) -> tuple[dict[str, Any], list[str]]:
     answers, problems = {}, []
     for question, answer in zip(questions, executor.map(lambda each: _answer(gcloud, each), questions), strict=True):
         if isinstance(answer, GcloudFailed):
             problems.append(f"{question.words}: can't be looked at ({answer}){question.hint}")
-        answers[question.name] = answer
-    if problems:
-        raise Refused(problems)
-    return answers
+        else:
+            answers[question.name] = answer
+    return answers, problems
 
 
 def _answer(gcloud: Gcloud, question: Question) -> Any:

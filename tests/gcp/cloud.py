@@ -3,7 +3,7 @@
 It is a double, for the network forbids the real ones. What it can't show is what Google itself refuses, how long things
 take, and whether what was made works. What it does show is what the real gcloud sends, all of it (endpoint.py). Each
 request, and each answer of its own, is compared with the API's published schema (schema.py). What is answered for each
-API stands in apis.py.
+API stands in apis/.
 """
 
 from __future__ import annotations
@@ -31,6 +31,13 @@ class NotDone(Exception):
 
 def not_found(what: str) -> NotDone:
     return NotDone(404, "NOT_FOUND", f"{what} not found")
+
+
+def merged(thing: Any, patch: Any) -> Any:
+    """Return a thing with a JSON merge patch (RFC 7396), as the APIs' PATCH has it."""
+    if not isinstance(patch, dict) or not isinstance(thing, dict):
+        return patch
+    return {**thing, **{name: merged(thing.get(name), value) for name, value in patch.items()}}
 
 
 Handler = Callable[["Cloud", re.Match[str], Request], Any]

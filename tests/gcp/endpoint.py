@@ -28,7 +28,7 @@ from tests.gcp import apis
 from tests.gcp.cloud import TOKEN, Cloud
 from tests.gcp.schema import Request
 
-assert apis  # the answers are registered when it is imported
+assert apis  # to import it registers the answers
 
 
 class Endpoint(http.server.BaseHTTPRequestHandler):
