@@ -8,7 +8,7 @@ Layers, each of which imports only from those below it (tests/unit/test_layers.p
     deploy.py           the story: which role goes on which host, in order
     review.py           what a run would do on every host, worked out, shown and compared before any is changed
     roles/              one @deploy per role: what ends up on a host
-    cloud_settings.py   the settings of a stack without hosts
+    cloud_settings.py   the settings of what has no hosts: images and clouds
     inventory_check.py  the settings of all hosts, checked before any is touched; the only reader of host.data
     proxy_check.py      who is let in: servers without a login, a proxy's names, certificate and users, permissions
     stacks.py           which hosts belong together, what each takes from the others, and what contradicts

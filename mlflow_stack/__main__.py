@@ -5,8 +5,7 @@
     drift INVENTORY           as plan, and silent when every host is as declared
     conform INVENTORY         ask a live stack whether it keeps the promises of docs/promises.md; exit status 0: it
                               does, 2: not all of them, 1: it can't be said
-    gcp plan|apply|destroy|outputs [--settings FILE]
-                              a stack on Google Cloud (docs/how-to/gcp.md), with the same exit status
+    gcp plan|apply|destroy|outputs   MLflow on Google Cloud, without hosts (docs/how-to/gcp.md)
 
 Other options come after these, and are given to pyinfra as they are: --limit, --data, --ssh-user and so on (pyinfra
 --help).
@@ -27,8 +26,7 @@ from typing import Any, NoReturn
 from mlflow_stack.conform.command import conform
 from mlflow_stack.domain import plan as plans
 from mlflow_stack.domain.plan import HostPlan
-from mlflow_stack.gcp.command import add_arguments as add_gcp
-from mlflow_stack.gcp.command import gcp
+from mlflow_stack.gcp import command as gcp_command
 from mlflow_stack.review import PLAN_VARIABLE, REVIEWED_VARIABLE
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy.py"
@@ -37,12 +35,9 @@ NOTHING, ERROR, PENDING = 0, 1, 2
 
 def main(arguments: list[str]) -> int:
     """Run one of the commands; return the exit status."""
-    parser = _parser()
-    options, for_pyinfra = parser.parse_known_args(arguments)
-    if options.command == "gcp":
-        if for_pyinfra:
-            parser.error(f"unrecognized arguments: {' '.join(for_pyinfra)}")
-        return gcp(options.verb, options.settings, options.delete_data)
+    if arguments[:1] == ["gcp"]:
+        return gcp_command.gcp(_parser().parse_args(arguments))
+    options, for_pyinfra = _parser().parse_known_args(arguments)
     if problem := _misplaced(arguments) or _no_inventory(options.inventory):
         print(f"{problem}; no host was touched", file=sys.stderr)
         return ERROR
@@ -85,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
         if name == "conform":
             command.add_argument("--waivers", type=Path, help="a YAML file of what is known not to hold")
             command.add_argument("--junit", type=Path, help="a file to write the results to, as JUnit's XML")
-    add_gcp(commands.add_parser("gcp", allow_abbrev=False))
+    gcp = commands.add_parser("gcp", description=gcp_command.__doc__, allow_abbrev=False)
+    gcp.formatter_class = argparse.RawDescriptionHelpFormatter
+    gcp_command.add_arguments(gcp)
     return parser
 
 

@@ -1,41 +1,56 @@
-"""The settings of a stack without hosts: group_data/all.py, and over it what one file for the cloud sets."""
+"""The settings of what has no hosts, as images and clouds: group_data/all.py, and a file over it."""
 
 from __future__ import annotations
 
 import runpy
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pyinfra.api.exceptions import DeployError
+from pydantic import ConfigDict, ValidationError, create_model
 
-from mlflow_stack.inventory_check import HostEntry, check_host
+from mlflow_stack.inventory_check import problems_of, unknown_settings
+from mlflow_stack.role_settings import RoleSettings
 from mlflow_stack.setting_types import REPOSITORY
-from mlflow_stack.settings import Settings
+from mlflow_stack.settings import role_models, split_by_role
 
-GROUP_DATA = REPOSITORY / "group_data"
+DEFAULTS = REPOSITORY / "group_data" / "all.py"
 
 
-def load_cloud(cloud: str, path: Path | None = None, group_data: Path = GROUP_DATA) -> Settings:
-    """Return the settings for a cloud ("gcp"), from all.py and `path`, or else group_data/<cloud>.py if there is one.
+class SettingsRefused(Exception):
+    """The settings can't be used; a sentence for each reason."""
 
-    They are typed and checked as those of hosts are. Raises DeployError that lists every problem.
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        lines = (f"  {problem}" for problem in self.problems)
+        super().__init__("\n".join([f"{count} in the settings; nothing was changed", *lines]))
+
+
+def load(sections: Iterable[str], overlay: Path | None = None) -> dict[str, RoleSettings]:
+    """Return the settings of these sections (the prefixes in group_data) by their names.
+
+    `overlay` is a file like those of group_data/, whose settings win. Raises SettingsRefused with all problems.
     """
-    own = path or group_data / f"{cloud}.py"
-    data = _read(group_data / "all.py") | (_read(own) if path or own.exists() else {})
-    # Of what hosts have roles for, a stack in a cloud has the tracking server.
-    settings, problems = check_host(HostEntry(cloud, "", ("tracking",), data))
-    if problems or settings is None:
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        lines = [f"{count} in the settings for {cloud}; nothing was changed", *(f"  {each}" for each in problems)]
-        raise DeployError("\n".join(lines))
-    return settings
-
-
-def _read(path: Path) -> dict[str, Any]:
+    data = values(DEFAULTS) | (values(overlay) if overlay else {})
+    known, models = unknown_settings(data), role_models()
+    chosen = {name: (models[name], ...) for name in sections}
+    form = create_model("Chosen", __config__=ConfigDict(strict=True, extra="forbid"), **chosen)  # type: ignore[call-overload]
+    given = {name: part for name, part in split_by_role(data).items() if name in chosen}
     try:
-        found = runpy.run_path(str(path))
+        form = form(**given)
+    except ValidationError as error:
+        raise SettingsRefused([*known, *problems_of(error)]) from None
+    if known:
+        raise SettingsRefused(known)
+    return {name: getattr(form, name) for name in chosen}
+
+
+def values(path: Path) -> dict[str, Any]:
+    """Return what a file of settings sets; raise SettingsRefused when it can't be read."""
+    try:
+        return {name: value for name, value in runpy.run_path(str(path)).items() if not name.startswith("_")}
     except OSError as error:
-        raise DeployError(f"{path}: can't be read ({error.strerror}); expected a file of settings") from None
-    except Exception as error:  # whatever Python says of a file that is not Python, or that fails
-        raise DeployError(f"{path}: {type(error).__name__}: {error}; expected a file of settings") from None
-    return {name: value for name, value in found.items() if not name.startswith("_")}
+        raise SettingsRefused([f"{path}: can't be read ({error.strerror})"]) from None
+    except Exception as error:  # whatever Python says to what stands in it
+        raise SettingsRefused([f"{path}: {type(error).__name__}: {error}"]) from None

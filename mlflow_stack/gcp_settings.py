@@ -18,6 +18,13 @@ DATABASE, DATABASE_USER = "mlflow_db", "mlflow_user"
 # What a resource carries that was made by a stack; only such are ever removed with their data.
 LABEL = "mlflow-stack"
 
+
+def _processors(value: int) -> int:
+    if value not in MEMORY_MIB:
+        raise ValueError("expected 1, 2, 4 or 8")
+    return value
+
+
 ProjectId = Annotated[
     str,
     matches(r"([a-z][a-z0-9-]{4,28}[a-z0-9])?", "a project's id, as my-project-123 (not its name, not its number)"),
@@ -74,7 +81,7 @@ class GcpSettings(RoleSettings):
     image: ImageName
     min_instances: Annotated[int, Field(ge=0, le=1000)]
     max_instances: Annotated[int, Field(ge=1, le=1000)]
-    cpu: Literal[1, 2, 4, 8]
+    cpu: Annotated[int, AfterValidator(_processors)]
     memory_mib: Annotated[int, Field(ge=512, le=32768)]
     public: bool
     invokers: list[Member]
@@ -159,6 +166,11 @@ class GcpSettings(RoleSettings):
     def bucket_name(self) -> str:
         """The bucket. Names of buckets are shared by all customers, so the project's is part of it."""
         return self.bucket or f"{self.project}-{self.name}"
+
+    @property
+    def artifacts(self) -> str:
+        """Where in the bucket the artifacts are, as MLflow knows it."""
+        return f"gs://{self.bucket_name}/artifacts"
 
     @property
     def connection(self) -> str:

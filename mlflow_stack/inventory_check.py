@@ -81,7 +81,7 @@ def check_inventory(
     for group in empty_groups:
         problems[f"group {group!r} has no hosts; list them in the inventory, or remove the group"] = []
     for entry in entries:
-        found, wrong = check_host(entry)
+        found, wrong = _check_host(entry)
         for problem in wrong:
             problems.setdefault(problem, []).append(entry.name)
         if found:
@@ -100,9 +100,8 @@ def check_inventory(
     return checked
 
 
-def check_host(entry: HostEntry) -> tuple[Settings | None, list[str]]:
-    """Return the settings of one host, and what is wrong with them by themselves."""
-    problems = _unknown_settings(entry) + _group_conflicts(entry)
+def _check_host(entry: HostEntry) -> tuple[Settings | None, list[str]]:
+    problems = unknown_settings(entry.data, entry.foreign_keys) + _group_conflicts(entry)
     if not set(entry.groups) & set(ROLES):
         problems.append(f"in no group of a role; put it into one of {', '.join(ROLES)} in the inventory")
     try:
@@ -113,16 +112,22 @@ def check_host(entry: HostEntry) -> tuple[Settings | None, list[str]]:
             groups=entry.groups,
         )
     except ValidationError as error:
-        details = error.errors()
-        absent = [detail for detail in details if detail["type"] == "missing" and len(detail["loc"]) == 2]
-        return None, problems + _absent(absent) + [_describe(detail) for detail in details if detail not in absent]
+        return None, problems + problems_of(error)
     return settings, problems
 
 
-def _unknown_settings(entry: HostEntry) -> list[str]:
+def problems_of(error: ValidationError) -> list[str]:
+    """Return what is wrong with the settings of roles, a sentence each."""
+    details = error.errors()
+    absent = [detail for detail in details if detail["type"] == "missing" and len(detail["loc"]) == 2]
+    return _absent(absent) + [_describe(detail) for detail in details if detail not in absent]
+
+
+def unknown_settings(data: Collection[str], foreign_keys: frozenset[str] = frozenset()) -> list[str]:
+    """Return a sentence for each name that is neither a setting's nor one of `foreign_keys`."""
     known = setting_names()
     problems = []
-    for key in sorted(set(entry.data) - set(known) - entry.foreign_keys):
+    for key in sorted(set(data) - set(known) - foreign_keys):
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
         hint = f"did you mean {near[0]}?" if near else "docs/settings.md lists them; name data of your own custom_…"
         if near or not key.startswith("custom_"):

@@ -10,6 +10,7 @@
     bucket.py     the bucket of the artifacts
     account.py    the service account and its rights
     project.py    the project's APIs, and the registry of images
+    declared.py   the settings of a stack
     plan.py       steps, differences, and how they are shown
     survey.py     the one look at what there is
     gcloud.py     Google's own client

@@ -1,4 +1,12 @@
-"""python -m mlflow_stack gcp plan|apply|destroy|outputs: the stack on Google Cloud, through gcloud."""
+"""python -m mlflow_stack gcp plan|apply|destroy|outputs [--settings FILE]: MLflow on Google Cloud, through gcloud
+
+    plan       what apply would do, field by field, with its commands; exit status 0: nothing, 2: changes, 1: it can't
+    apply      do it
+    destroy    remove or stop what runs, and keep the data; with --delete-data NAME, the stack's name, remove those too
+    outputs    addresses and names of what there is, as JSON
+
+--settings FILE is read over group_data/all.py; without it group_data/gcp.py, where there is one.
+"""
 
 from __future__ import annotations
 
@@ -11,37 +19,36 @@ from pathlib import Path
 from pyinfra.api.exceptions import DeployError
 
 from mlflow_stack import secret_store
-from mlflow_stack.cloud_settings import load_cloud
+from mlflow_stack.cloud_settings import SettingsRefused
 from mlflow_stack.gcp import secret
+from mlflow_stack.gcp.declared import Declared, load
 from mlflow_stack.gcp.gcloud import Gcloud, GcloudFailed
 from mlflow_stack.gcp.plan import Plan
 from mlflow_stack.gcp.stack import OUTPUTS, make_end, make_plan, outputs
 from mlflow_stack.gcp.survey import Found, Refused, look
-from mlflow_stack.settings import Settings
 
 NOTHING, ERROR, PENDING = 0, 1, 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
+    """Say what may stand behind `gcp`."""
     parser.add_argument("verb", choices=["plan", "apply", "destroy", "outputs"])
-    parser.add_argument("--settings", type=Path, help="a file that says what group_data/all.py says otherwise")
-    parser.add_argument(
-        "--delete-data", metavar="NAME", help="destroy: also what holds data, of the stack of this name"
-    )
+    parser.add_argument("--settings", type=Path)
+    parser.add_argument("--delete-data", metavar="NAME")
 
 
-def gcp(verb: str, path: Path | None, delete_data: str | None) -> int:
-    """Run one of the commands; return the exit status."""
+def gcp(options: argparse.Namespace) -> int:
+    """Do what the command line asks for; return the exit status."""
+    verb, delete_data = options.verb, options.delete_data
     try:
-        settings = load_cloud("gcp", path)
-        _check(settings, verb, delete_data)
-        gcloud = Gcloud(settings.gcp.project)
-        found = look(gcloud, settings.gcp, _asked(verb, delete_data))
+        declared = load(options.settings)
+        _check(declared, verb, delete_data)
+        gcloud = Gcloud(declared.gcp.project)
+        found = look(gcloud, declared.gcp, _asked(verb, delete_data))
         if verb in ("destroy", "outputs") and found.problems:
             raise Refused(found.problems)
-        return _VERBS[verb](settings, gcloud, found, delete_data is not None)
-    except (DeployError, Refused) as refused:
+        return _VERBS[verb](declared, gcloud, found, delete_data is not None)
+    except (SettingsRefused, Refused, DeployError) as refused:
         print(refused, file=sys.stderr)
         return ERROR
 
@@ -53,9 +60,9 @@ def _asked(verb: str, delete_data: str | None) -> tuple[str, ...]:
     return () if verb != "destroy" or delete_data else ("services", "jobs", "instances", "firewall rules")
 
 
-def _check(settings: Settings, verb: str, delete_data: str | None) -> None:
+def _check(declared: Declared, verb: str, delete_data: str | None) -> None:
     """Raise Refused with what is missing, or contradicts the command."""
-    wanted = settings.gcp
+    wanted = declared.gcp
     required = {"project": "the project's id", "region": "a region, as europe-west1"}
     required |= {"image": "NAME:TAG of an image in the registry"} if wanted.cloud_run else {}
     problems = [
@@ -73,43 +80,43 @@ def _check(settings: Settings, verb: str, delete_data: str | None) -> None:
         raise Refused(problems)
 
 
-def _passwords(settings: Settings, found: Found) -> dict[str, str]:
+def _passwords(declared: Declared, found: Found) -> dict[str, str]:
     """Return the passwords of those who log in, where the server itself asks for a login.
 
     Raises Refused where one would be made that somebody else's checkout has made already.
     """
-    stack, users = settings.gcp.name, settings.proxy.users if settings.gcp.cloud_run and settings.gcp.public else {}
+    stack, users = declared.gcp.name, declared.proxy.users if declared.gcp.cloud_run and declared.gcp.public else {}
     names = {user: f"proxy_users.{user}" for user in users}
     if lost := [
         f"proxy_users: the server has a password for {user}, and .secrets/{stack}/{names[user]} is not here; bring "
         "that file of the checkout that has it"
-        for user in secret.users_there(settings.gcp, found) & set(users)
+        for user in secret.users_there(declared.gcp, found) & set(users)
         if not secret_store.is_at_hand(users[user], names[user], stack=stack)
     ]:
         raise Refused(sorted(lost))
     return {user: secret_store.resolve(users[user], names[user], stack=stack) for user in users}
 
 
-def _plan(settings: Settings, _gcloud: Gcloud, found: Found, _with_data: bool) -> int:
-    plan = make_plan(settings, found, _passwords(settings, found))
+def _plan(declared: Declared, _gcloud: Gcloud, found: Found, _with_data: bool) -> int:
+    plan = make_plan(declared, found, _passwords(declared, found))
     print("\n".join(plan.lines()))
     return PENDING if plan.steps else NOTHING
 
 
-def _apply(settings: Settings, gcloud: Gcloud, found: Found, _with_data: bool) -> int:
-    passwords = _passwords(settings, found)
-    plan = make_plan(settings, found, passwords)
+def _apply(declared: Declared, gcloud: Gcloud, found: Found, _with_data: bool) -> int:
+    passwords = _passwords(declared, found)
+    plan = make_plan(declared, found, passwords)
     for password in passwords.values():
         secret_store.keep(password)
     return _take(plan, gcloud)
 
 
-def _destroy(settings: Settings, gcloud: Gcloud, found: Found, with_data: bool) -> int:
-    return _take(make_end(settings.gcp, found, with_data=with_data), gcloud)
+def _destroy(declared: Declared, gcloud: Gcloud, found: Found, with_data: bool) -> int:
+    return _take(make_end(declared.gcp, found, with_data=with_data), gcloud)
 
 
-def _outputs(settings: Settings, _gcloud: Gcloud, found: Found, _with_data: bool) -> int:
-    print(json.dumps(outputs(settings, found), indent=1))
+def _outputs(declared: Declared, _gcloud: Gcloud, found: Found, _with_data: bool) -> int:
+    print(json.dumps(outputs(declared, found), indent=1))
     return NOTHING
 
 
@@ -132,7 +139,7 @@ def _take(plan: Plan, gcloud: Gcloud) -> int:
     return NOTHING
 
 
-_VERBS: dict[str, Callable[[Settings, Gcloud, Found, bool], int]] = {
+_VERBS: dict[str, Callable[[Declared, Gcloud, Found, bool], int]] = {
     "plan": _plan,
     "apply": _apply,
     "destroy": _destroy,

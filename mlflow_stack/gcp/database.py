@@ -92,17 +92,25 @@ def instance(settings: GcpSettings, found: Found) -> Iterator[Step]:
         yield Step("create", f"database {DATABASE}", (Command(create),), (Difference("character set", charset),))
 
 
-def user(settings: GcpSettings, found: Found, password: str, is_new: bool) -> Iterator[Step]:
-    """Ensure the user. A password that is new is set, and goes into its secret after that: interrupted in between, the
-    next run takes another one for both."""
-    there = found.thing("users", DATABASE_USER)
-    if there and not is_new:
-        return
-    verb, command = ("create", "create") if not there else ("change", "set-password")
+def has_user(found: Found) -> bool:
+    return found.thing("users", DATABASE_USER) is not None
+
+
+def new_user(settings: GcpSettings, password: str) -> Step:
+    """Return the step that makes the user."""
+    return _user("create", "create", settings, password)
+
+
+def changed_user(settings: GcpSettings, password: str) -> Step:
+    """Return the step that gives the user another password."""
+    return _user("change", "set-password", settings, password)
+
+
+def _user(verb: str, command: str, settings: GcpSettings, password: str) -> Step:
     arguments = ("sql", "users", command, DATABASE_USER, f"--instance={settings.name}", "--flags-file=-")
     flags = {"--password": password, **({"--host": "%"} if settings.is_mysql else {})}
     difference = Difference("password", f"the one of secret {settings.password_secret}")
-    yield Step(verb, f"database user {DATABASE_USER}", (Command(arguments, json.dumps(flags), True),), (difference,))
+    return Step(verb, f"database user {DATABASE_USER}", (Command(arguments, json.dumps(flags), True),), (difference,))
 
 
 def backup(settings: GcpSettings) -> Step:

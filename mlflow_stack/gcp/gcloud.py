@@ -82,15 +82,18 @@ class Gcloud:
         if program is None:
             raise GcloudFailed("gcloud is not installed; https://cloud.google.com/sdk/docs/install says how")
         with _input(command) as given:
-            done: subprocess.CompletedProcess[str] = subprocess.run(
-                [program, *arguments, f"--project={self.project}", "--quiet"],
-                env={**os.environ, **_VARIABLES},
-                capture_output=True,
-                text=True,
-                timeout=TIMEOUT_S,
-                check=False,
-                **given,
-            )
+            try:
+                done: subprocess.CompletedProcess[str] = subprocess.run(
+                    [program, *arguments, f"--project={self.project}", "--quiet"],
+                    env={**os.environ, **_VARIABLES},
+                    capture_output=True,
+                    text=True,
+                    timeout=TIMEOUT_S,
+                    check=False,
+                    **given,
+                )
+            except subprocess.TimeoutExpired:
+                raise GcloudFailed(f"gcloud did not end within {TIMEOUT_S} s") from None
         if done.returncode:
             raise GcloudFailed(_sentence(done.stderr) or f"gcloud ended with status {done.returncode}")
         return done.stdout

@@ -1,10 +1,6 @@
 """The machines of the stack as hosts of an inventory, with its database and bucket as their settings.
 
-In an inventory (docs/how-to/gcp.md):
-
-    from mlflow_stack.gcp.inventory import hosts
-
-    tracking = proxy = hosts()
+examples/inventory_gcp.py is an inventory of them (docs/how-to/gcp.md).
 """
 
 from __future__ import annotations
@@ -12,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mlflow_stack.cloud_settings import load_cloud
+from mlflow_stack.gcp.declared import load
 from mlflow_stack.gcp.gcloud import Gcloud
 from mlflow_stack.gcp.stack import OUTPUTS, outputs
 from mlflow_stack.gcp.survey import Refused, look
@@ -22,23 +18,23 @@ from mlflow_stack.setting_types import REPOSITORY
 AUTHORITIES = REPOSITORY / ".secrets"
 
 
-def hosts(settings_file: str = "") -> list[tuple[str, dict[str, Any]]]:
-    """Return the machines that gcp_machines names, by what the cloud says of them now.
+def hosts() -> list[tuple[str, dict[str, Any]]]:
+    """Return the machines that gcp_machines of group_data/gcp.py names, by what the cloud says of them now.
 
-    Raises DeployError or Refused when the settings are bad, or the project can't be looked at.
+    Raises SettingsRefused or Refused when the settings are bad, or the project can't be looked at.
     """
-    settings = load_cloud("gcp", Path(settings_file) if settings_file else None)
-    found = look(Gcloud(settings.gcp.project), settings.gcp, OUTPUTS)
+    declared = load()
+    found = look(Gcloud(declared.gcp.project), declared.gcp, OUTPUTS)
     if found.problems:
         raise Refused(found.problems)
-    return host_entries(outputs(settings, found), settings.gcp.name, settings.gcp.machine_user)
+    return host_entries(outputs(declared, found), declared.gcp.name, declared.gcp.machine_user)
 
 
 def host_entries(
-    found: dict[str, Any], stack: str, user: str, store: Path = AUTHORITIES
+    found: dict[str, Any], stack: str, user: str, store: Path | None = None
 ) -> list[tuple[str, dict[str, Any]]]:
     """Return the hosts of the outputs of a stack. Raises Refused when a part of it is not there."""
-    missing = [what for what in ("bucket", "database_uri", "machines") if not found[what]]
+    missing = [what for what in ("artifacts", "database_uri", "machines") if not found[what]]
     if missing:
         raise Refused([f"no {each} in the project; run `python -m mlflow_stack gcp apply` first" for each in missing])
     common = {
@@ -46,8 +42,8 @@ def host_entries(
         "_sudo": True,
         "tracking_database_uri": found["database_uri"],
         "tracking_database_password": _password(found),
-        "tracking_database_ca_file": str(_authority(found["database_ca"], store / stack)),
-        "tracking_artifacts_destination": found["bucket"],
+        "tracking_database_ca_file": str(_authority(found["database_ca"], (store or AUTHORITIES) / stack)),
+        "tracking_artifacts_destination": found["artifacts"],
     }
     return [
         (name, {"ssh_hostname": machine["address"] or machine["internal_address"], **common})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlflow_stack.domain.login import TRACKING_AREA, Login, logins_text
 from mlflow_stack.gcp.gcloud import Command
@@ -27,9 +27,9 @@ class Secret:
 def password(settings: GcpSettings, found: Found) -> Secret:
     """Return the password of the database's user: the one that is there, or a new one."""
     there = _there(settings.password_secret, found)
-    return there or Secret(
-        settings.password_secret, secrets.token_urlsafe(32), _next(settings.password_secret, found), True
-    )
+    if there:
+        return replace(there, value=there.value.strip("\n"))  # as the server reads it
+    return Secret(settings.password_secret, secrets.token_urlsafe(32), _next(settings.password_secret, found), True)
 
 
 def logins(settings: GcpSettings, found: Found, passwords: Mapping[str, str]) -> Secret:

@@ -7,31 +7,31 @@ from dataclasses import replace
 from typing import Any
 
 from mlflow_stack.gcp import account, bucket, database, machines, project, secret, service
+from mlflow_stack.gcp.declared import Declared
 from mlflow_stack.gcp.gcloud import Command
 from mlflow_stack.gcp.plan import Plan, Step, at
 from mlflow_stack.gcp.secret import Secret
 from mlflow_stack.gcp.survey import Found, Refused
 from mlflow_stack.gcp_settings import LABEL, GcpSettings
-from mlflow_stack.settings import Settings
 
 # What has to be looked at for the outputs, beside the machines.
 OUTPUTS = ("bucket", "instances", "services")
 
 
-def make_plan(settings: Settings, found: Found, passwords: Mapping[str, str]) -> Plan:
+def make_plan(declared: Declared, found: Found, passwords: Mapping[str, str]) -> Plan:
     """Return what makes the stack as it is declared; `passwords` are those of the users who log in, by user.
 
     Raises Refused with everything that is in its way. The registry comes first and alone: what runs in the stack is
     an image in it, and nothing else is made before there is one.
     """
-    gcp = settings.gcp
+    gcp = declared.gcp
     if problems := [*found.problems, *_problems(gcp, found)]:
         raise Refused(problems)
     enabled = tuple(project.apis(gcp, found))
     if gcp.cloud_run and not found.thing("repositories", gcp.name):
         note = f"everything else comes when the image is there: push {gcp.repository}/{gcp.image}, and apply again"
         return Plan((*enabled, *project.registry(gcp, found)), (note,))
-    return Plan((*enabled, *_steps(settings, found, passwords)))
+    return Plan((*enabled, *_steps(declared, found, passwords)))
 
 
 def _problems(gcp: GcpSettings, found: Found) -> Iterator[str]:
@@ -40,21 +40,26 @@ def _problems(gcp: GcpSettings, found: Found) -> Iterator[str]:
         yield from part.problems(gcp, found)
 
 
-def _steps(settings: Settings, found: Found, passwords: Mapping[str, str]) -> Iterator[Step]:
-    gcp, secrets = settings.gcp, _secrets(settings.gcp, found, passwords)
+def _steps(declared: Declared, found: Found, passwords: Mapping[str, str]) -> Iterator[Step]:
+    gcp, secrets = declared.gcp, _secrets(declared.gcp, found, passwords)
     password = secrets[0]
     yield from account.account(gcp, found)
     yield from bucket.bucket(gcp, found)
-    yield from machines.private_network(gcp, found)
-    yield from database.instance(gcp, found)
-    # Somebody who adds a version to the secret gives the user another password.
-    is_another = password.is_new or service.pinned_version(settings, found) not in (0, password.version)
-    yield from database.user(gcp, found, password.value, is_another)
+    # Somebody who adds a version to the secret gives the user another password. It is set before the secret has one
+    # that is new: interrupted in between, the next run takes another one for both.
+    is_another = password.is_new or service.pinned_version(declared, found) not in (0, password.version)
+    if is_another and database.has_user(found):
+        yield database.changed_user(gcp, password.value)
     for each in secrets:
         yield from secret.steps(each, gcp, found)
+    # Rights are known everywhere only after some time, which the database takes to be made.
     yield from account.rights(gcp, found, tuple(each.name for each in secrets))
+    yield from machines.private_network(gcp, found)
+    yield from database.instance(gcp, found)
+    if not database.has_user(found):
+        yield database.new_user(gcp, password.value)
     if gcp.cloud_run:
-        yield from service.server(settings, found, secrets)
+        yield from service.server(declared, found, secrets)
     yield from machines.machines(gcp, found)
 
 
@@ -150,9 +155,9 @@ def _without_rights(gcp: GcpSettings, found: Found) -> Iterator[Step]:
             yield right.step("revoke", account.member(gcp))
 
 
-def outputs(settings: Settings, found: Found) -> dict[str, Any]:
+def outputs(declared: Declared, found: Found) -> dict[str, Any]:
     """Return what others have to know of the stack; what is not there is left out or empty. It holds no secret."""
-    gcp = settings.gcp
+    gcp = declared.gcp
     instance = found.thing("instances", gcp.name) or {}
     private = [each["ipAddress"] for each in instance.get("ipAddresses", []) if each["type"] == "PRIVATE"]
     service_there = gcp.cloud_run and found.thing("services", gcp.name)
@@ -163,7 +168,7 @@ def outputs(settings: Settings, found: Found) -> dict[str, Any]:
         "tracking_uri": f"https://{gcp.service_host(found.project_number)}" if service_there else "",
         "registry": gcp.repository if gcp.cloud_run else "",
         "service_account": gcp.account,
-        "bucket": f"gs://{gcp.bucket_name}" if found.answers.get("bucket") else "",
+        "artifacts": gcp.artifacts if found.answers.get("bucket") else "",
         "database_connection": gcp.connection if instance else "",
         "database_uri": gcp.database_uri(private[0]) if private else "",
         "database_ca": at(instance, "serverCaCert.cert") or "",

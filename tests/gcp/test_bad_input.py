@@ -41,7 +41,8 @@ def test_all_that_is_in_the_way_is_said_at_once_and_nothing_is_made(stack: Stack
     assert (applied.status, applied.changes) == (1, [])
     assert applied.err == (
         "6 problems; nothing was changed\n"
-        "  secrets: can't be looked at (PERMISSION_DENIED: Permission secretmanager.secrets.list denied)\n"
+        "  secrets: can't be looked at ([None] does not have permission to access projects instance [my-project-1] (or "
+        "it may not exist): Permission secretmanager.secrets.list denied)\n"
         "  gcp_image: mlflow-tracking:3.18.0 is not in europe-west1-docker.pkg.dev/my-project-1/mlflow, which has "
         "mlflow-tracking:3.17.2; push it (docs/how-to/gcp.md), or name one that is there\n"
         "  gcp_bucket: gs://my-project-1-mlflow is of another project (number 999, expected 123456789012); choose "
@@ -116,6 +117,10 @@ def test_what_fails_half_way_leaves_a_list_of_what_was_made_and_is_gone_on_from(
         "create Cloud SQL instance mlflow: failed (HTTPError 403: The quota of instances is used up)\n"
         "  done: create service account mlflow-tracking@my-project-1.iam.gserviceaccount.com\n"
         "  done: create bucket gs://my-project-1-mlflow\n"
+        "  done: create secret mlflow-database-password\n"
+        "  done: grant roles/storage.objectAdmin on bucket gs://my-project-1-mlflow\n"
+        "  done: grant roles/cloudsql.client on Cloud SQL instance mlflow\n"
+        "  done: grant roles/secretmanager.secretAccessor on secret mlflow-database-password\n"
         "the same command goes on from here\n"
     )
     assert gone_on.status == 0

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
 
 from mlflow_stack.domain.login import TRACKING_AREA
-from mlflow_stack.gcp import inventory
+from mlflow_stack.gcp import declared, inventory
+from mlflow_stack.setting_types import REPOSITORY
 from tests.gcp.apis.storage import secret_value
 from tests.gcp.stack import Done, Stack, standing_in
 
@@ -21,7 +24,7 @@ PASSWORD = "correct-horse"
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     directory = tmp_path_factory.mktemp("gcp")
     (directory / "key.pub").write_text("ssh-ed25519 AAAAC3Nz ada, of ops\n")
-    declared = {
+    given = {
         "gcp_public": True,
         "proxy_users": {"ada": "env:ADA"},
         "gcp_database_version": "MYSQL_8_4",
@@ -29,16 +32,25 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         "gcp_machine_ssh_key": str(directory / "key.pub"),
         "gcp_machine_clients": ["192.0.2.0/24"],
     }
-    with standing_in(directory, **declared) as stack, mock.patch.dict(os.environ, ADA=PASSWORD):
+    with standing_in(directory, **given) as stack, mock.patch.dict(os.environ, ADA=PASSWORD):
         stack.with_registry()
         yield stack
+
+
+def _inventory(stack: Stack) -> dict[str, Any]:
+    """Return what the example's inventory defines, when group_data/gcp.py is the stack's file of settings."""
+    with (
+        mock.patch.object(declared, "OVERLAY", stack.settings),
+        mock.patch.object(inventory, "AUTHORITIES", stack.directory / "authorities"),
+    ):
+        return runpy.run_path(str(REPOSITORY / "examples/inventory_gcp.py"))
 
 
 @pytest.fixture(scope="module")
 def story(stack: Stack) -> dict[str, Done]:
     """Return what each command did; the inventory is read between the second and the end."""
     told = {"made": stack.run("apply"), "as declared": stack.run("plan")}
-    stack.hosts = inventory.hosts(str(stack.settings))  # type: ignore[attr-defined]
+    stack.inventory = _inventory(stack)  # type: ignore[attr-defined]
     stack.login = secret_value(stack.cloud, "mlflow-logins")  # type: ignore[attr-defined]
     told["gone"] = stack.run("destroy", "--delete-data", "mlflow")
     return told
@@ -88,12 +100,13 @@ def test_logins_are_hashes_and_no_password_was_shown(stack: Stack, story: dict[s
 
 
 def test_machines_become_hosts(stack: Stack, story: dict[str, Done]) -> None:
-    [(name, data)] = stack.hosts  # type: ignore[attr-defined]
+    groups = stack.inventory  # type: ignore[attr-defined]
+    [(name, data)] = groups["tracking"]
 
-    assert name == "mlflow1"
+    assert (name, groups["proxy"], groups["gcp"]) == ("mlflow1", groups["tracking"], groups["tracking"])
     assert data["ssh_hostname"] == "198.51.100.10"
     assert data["tracking_database_uri"] == "mysql+pymysql://mlflow_user@10.1.2.3:3306/mlflow_db"
-    assert data["tracking_artifacts_destination"] == "gs://my-project-1-mlflow"
+    assert data["tracking_artifacts_destination"] == "gs://my-project-1-mlflow/artifacts"
     assert Path(data["tracking_database_ca_file"]).read_text().startswith("-----BEGIN CERTIFICATE-----")
 
 

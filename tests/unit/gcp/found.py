@@ -11,10 +11,10 @@ from typing import Any
 
 import yaml
 
+from mlflow_stack.gcp.declared import Declared
 from mlflow_stack.gcp.plan import Plan
 from mlflow_stack.gcp.stack import make_plan
 from mlflow_stack.gcp.survey import Found
-from mlflow_stack.settings import Settings
 from tests.unit.defaults import settings as host_settings
 
 PROJECT, NUMBER, REGION = "my-project-1", "123456789012", "europe-west1"
@@ -32,9 +32,10 @@ PASSWORD, LOGIN = "pw-of-the-database", "pw-of-ada"
 LABELS = {"mlflow-stack": "mlflow"}
 
 
-def settings(**data: Any) -> Settings:
+def settings(**data: Any) -> Declared:
     """Return the settings of a stack on Google Cloud."""
-    return host_settings(gcp_project=PROJECT, gcp_region=REGION, **{"gcp_image": IMAGE, **data})
+    given = host_settings(gcp_project=PROJECT, gcp_region=REGION, **{"gcp_image": IMAGE, **data})
+    return Declared(given.gcp, given.tracking, given.proxy)
 
 
 def nothing() -> Found:
@@ -52,7 +53,7 @@ def image(digest: str = DIGEST, tag: str = "3.17.2", name: str = "mlflow-trackin
     return {"package": f"{REGION}-docker.pkg.dev/{PROJECT}/mlflow/{name}", "version": digest, "tags": [tag]}
 
 
-def whole(wanted: Settings, passwords: Mapping[str, str] | None = None, **answers: Any) -> Found:
+def whole(wanted: Declared, passwords: Mapping[str, str] | None = None, **answers: Any) -> Found:
     """Return a project in which the stack is as it is declared; `answers` replace what is found."""
     gcp, first = wanted.gcp, make_plan(wanted, registry(), passwords or {})
     version = f"projects/{NUMBER}/secrets"
@@ -147,5 +148,5 @@ def _kept(manifest: str) -> Any:
     thing["metadata"] |= {"namespace": NUMBER, "generation": 1}
     thing["metadata"]["annotations"] = {"run.googleapis.com/client-name": "gcloud"}
     thing["metadata"]["labels"]["cloud.googleapis.com/location"] = REGION
-    thing["status"] = {"observedGeneration": 1}
+    thing["status"] = {"observedGeneration": 1, "conditions": [{"type": "Ready", "status": "True"}]}
     return thing

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from pyinfra.api.exceptions import DeployError
 
 from mlflow_stack.__main__ import main
-from mlflow_stack.cloud_settings import load_cloud
+from mlflow_stack.gcp import declared
 from mlflow_stack.gcp.command import _passwords, _take
 from mlflow_stack.gcp.gcloud import Command, Gcloud, GcloudFailed
 from mlflow_stack.gcp.plan import Plan, Step
@@ -43,10 +42,10 @@ def test_settings_that_are_wrong_are_refused_in_the_words_of_hosts(
     assert main(["gcp", "apply", "--settings", path]) == 1
 
     assert capsys.readouterr().err == (
-        "3 problems in the settings for gcp; nothing was changed\n"
+        "3 problems in the settings; nothing was changed\n"
         "  gcp_regoin: unknown setting; did you mean gcp_region?\n"
-        "  tracking_workers: input should be greater than or equal to 1; found 0\n"
         "  gcp_max_instances: input should be a valid integer; found '3'\n"
+        "  tracking_workers: input should be greater than or equal to 1; found 0\n"
     )
 
 
@@ -82,39 +81,24 @@ def test_option_that_is_unknown_does_not_end_like_a_plan_with_changes() -> None:
     assert end.value.code == 1
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("gcp_project =", "SyntaxError: invalid syntax (gcp.py, line 1); expected a file of settings"),
-        ("1 / 0", "ZeroDivisionError: division by zero; expected a file of settings"),
-    ],
-)
-def test_file_of_settings_that_is_no_python_is_refused(text: str, problem: str, tmp_path: Path) -> None:
-    path = Path(written(tmp_path, text))
+def test_settings_of_the_cloud_are_over_those_of_all_and_may_be_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(declared, "OVERLAY", tmp_path / "gcp.py")
 
-    with pytest.raises(DeployError) as refused:
-        load_cloud("gcp", path)
-
-    assert str(refused.value) == f"{path}: {problem}"
-
-
-def test_file_of_settings_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DeployError) as refused:
-        load_cloud("gcp", tmp_path / "no.py")
-
-    assert (
-        str(refused.value)
-        == f"{tmp_path}/no.py: can't be read (No such file or directory); expected a file of settings"
-    )
-
-
-def test_settings_of_the_cloud_are_over_those_of_all_and_may_be_absent(tmp_path: Path) -> None:
-    (tmp_path / "all.py").symlink_to(Path(__file__).resolve().parents[3] / "group_data/all.py")
-
-    without = load_cloud("gcp", group_data=tmp_path)
+    without = declared.load()
     written(tmp_path, "gcp_name = 'fraud'")
 
-    assert (without.gcp.name, load_cloud("gcp", group_data=tmp_path).gcp.name) == ("mlflow", "fraud")
+    assert (without.gcp.name, declared.load().gcp.name) == ("mlflow", "fraud")
+
+
+def test_file_of_settings_that_is_not_there_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["gcp", "plan", "--settings", f"{tmp_path}/no.py"]) == 1
+
+    assert capsys.readouterr().err == (
+        "1 problem in the settings; nothing was changed\n"
+        f"  {tmp_path}/no.py: can't be read (No such file or directory)\n"
+    )
 
 
 class Failing(Gcloud):

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from mlflow_stack.gcp.declared import Declared
 from mlflow_stack.gcp.inventory import host_entries
 from mlflow_stack.gcp.plan import Plan
 from mlflow_stack.gcp.stack import make_end, make_plan, outputs
 from mlflow_stack.gcp.survey import Found, Refused
-from mlflow_stack.settings import Settings
 from tests.unit.gcp.found import instance, nothing, settings, whole
 
 PUBLIC_KEY = "ssh-ed25519 AAAAC3Nz ada, of ops"
@@ -24,7 +24,7 @@ MACHINE = {
 
 
 @pytest.fixture
-def with_machine(tmp_path: Path) -> Settings:
+def with_machine(tmp_path: Path) -> Declared:
     key = tmp_path / "key.pub"
     key.write_text(PUBLIC_KEY + "\n")
     return settings(
@@ -34,7 +34,7 @@ def with_machine(tmp_path: Path) -> Settings:
     )
 
 
-def found_with(machine: dict[str, Any] | None, wanted: Settings) -> Found:
+def found_with(machine: dict[str, Any] | None, wanted: Declared) -> Found:
     addresses = [{"type": "PRIMARY", "ipAddress": "203.0.113.5"}, {"type": "PRIVATE", "ipAddress": "10.1.2.3"}]
     network = "https://www.googleapis.com/compute/v1/projects/my-project-1/global/networks/default"
     private = {"ipv4Enabled": True, "sslMode": "ENCRYPTED_ONLY", "privateNetwork": network}
@@ -48,7 +48,7 @@ def text(plan: Plan) -> str:
     return "\n".join(plan.lines())
 
 
-def test_end_of_a_stack_keeps_what_holds_data(with_machine: Settings) -> None:
+def test_end_of_a_stack_keeps_what_holds_data(with_machine: Declared) -> None:
     plan = make_end(with_machine.gcp, found_with(MACHINE, with_machine), with_data=False)
 
     assert text(plan) == (
@@ -73,7 +73,7 @@ def test_end_of_a_stack_keeps_what_holds_data(with_machine: Settings) -> None:
     )
 
 
-def test_end_with_the_data_removes_what_the_stack_made_with_a_last_copy_of_the_database(with_machine: Settings) -> None:
+def test_end_with_the_data_removes_what_the_stack_made_with_a_last_copy_of_the_database(with_machine: Declared) -> None:
     plan = make_end(with_machine.gcp, found_with(MACHINE, with_machine), with_data=True)
 
     assert [command.shown for step in plan.steps for command in step.commands][3:] == [
@@ -110,7 +110,7 @@ def test_end_of_nothing_has_nothing_to_do() -> None:
     assert make_end(settings().gcp, nothing(), with_data=True) == Plan(())
 
 
-def test_machine_is_made_with_its_network_and_is_started_when_it_was_stopped(with_machine: Settings) -> None:
+def test_machine_is_made_with_its_network_and_is_started_when_it_was_stopped(with_machine: Declared) -> None:
     fresh = make_plan(with_machine, whole(settings()), {})
     stopped = make_plan(with_machine, found_with({**MACHINE, "status": "TERMINATED"}, with_machine), {})
     running = make_plan(with_machine, found_with(MACHINE, with_machine), {})
@@ -132,14 +132,14 @@ def test_machine_is_made_with_its_network_and_is_started_when_it_was_stopped(wit
     assert running.steps == ()
 
 
-def test_outputs_say_what_is_there(with_machine: Settings) -> None:
+def test_outputs_say_what_is_there(with_machine: Declared) -> None:
     assert outputs(with_machine, found_with(MACHINE, with_machine)) == {
         "project": "my-project-1",
         "region": "europe-west1",
         "tracking_uri": "https://mlflow-123456789012.europe-west1.run.app",
         "registry": "europe-west1-docker.pkg.dev/my-project-1/mlflow",
         "service_account": "mlflow-tracking@my-project-1.iam.gserviceaccount.com",
-        "bucket": "gs://my-project-1-mlflow",
+        "artifacts": "gs://my-project-1-mlflow/artifacts",
         "database_connection": "my-project-1:europe-west1:mlflow",
         "database_uri": "postgresql+psycopg2://mlflow_user@10.1.2.3:5432/mlflow_db?sslmode=verify-ca",
         "database_ca": "PEM",
@@ -150,7 +150,7 @@ def test_outputs_say_what_is_there(with_machine: Settings) -> None:
     }
 
 
-def test_machines_become_hosts_with_the_database_and_the_bucket(with_machine: Settings, tmp_path: Path) -> None:
+def test_machines_become_hosts_with_the_database_and_the_bucket(with_machine: Declared, tmp_path: Path) -> None:
     found = outputs(with_machine, found_with(MACHINE, with_machine))
 
     hosts = host_entries(found, "mlflow", "deploy", store=tmp_path)
@@ -167,14 +167,14 @@ def test_machines_become_hosts_with_the_database_and_the_bucket(with_machine: Se
                 "tracking_database_password": "cmd:CLOUDSDK_CORE_DISABLE_FILE_LOGGING=true gcloud secrets versions "
                 "access latest --secret=mlflow-database-password --project=my-project-1",
                 "tracking_database_ca_file": str(certificate),
-                "tracking_artifacts_destination": "gs://my-project-1-mlflow",
+                "tracking_artifacts_destination": "gs://my-project-1-mlflow/artifacts",
             },
         )
     ]
     assert certificate.read_text() == "PEM"
 
 
-def test_inventory_of_a_stack_that_is_not_there_is_refused(with_machine: Settings, tmp_path: Path) -> None:
+def test_inventory_of_a_stack_that_is_not_there_is_refused(with_machine: Declared, tmp_path: Path) -> None:
     found = outputs(with_machine, nothing())
 
     with pytest.raises(Refused) as refused:
@@ -182,7 +182,7 @@ def test_inventory_of_a_stack_that_is_not_there_is_refused(with_machine: Setting
 
     assert str(refused.value) == (
         "3 problems; nothing was changed\n"
-        "  no bucket in the project; run `python -m mlflow_stack gcp apply` first\n"
+        "  no artifacts in the project; run `python -m mlflow_stack gcp apply` first\n"
         "  no database_uri in the project; run `python -m mlflow_stack gcp apply` first\n"
         "  no machines in the project; run `python -m mlflow_stack gcp apply` first"
     )

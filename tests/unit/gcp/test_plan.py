@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -73,13 +74,13 @@ def test_everything_else_is_made_in_the_order_in_which_it_is_needed() -> None:
     assert steps(plan) == [
         "create service account mlflow-tracking@my-project-1.iam.gserviceaccount.com",
         "create bucket gs://my-project-1-mlflow",
-        "create Cloud SQL instance mlflow",
-        "create database mlflow_db",
-        "create database user mlflow_user",
         "create secret mlflow-database-password",
         "grant roles/storage.objectAdmin on bucket gs://my-project-1-mlflow",
         "grant roles/cloudsql.client on Cloud SQL instance mlflow",
         "grant roles/secretmanager.secretAccessor on secret mlflow-database-password",
+        "create Cloud SQL instance mlflow",
+        "create database mlflow_db",
+        "create database user mlflow_user",
         "create Cloud Run job mlflow-migrate",
         "run Cloud Run job mlflow-migrate",
         "create Cloud Run service mlflow",
@@ -89,7 +90,7 @@ def test_everything_else_is_made_in_the_order_in_which_it_is_needed() -> None:
 def test_plan_of_a_bucket_and_a_database_names_every_field_and_every_command() -> None:
     lines = text(make_plan(settings(), registry(), {})).split("\n\n")
 
-    assert lines[1:3] == [
+    assert [lines[1], lines[6]] == [
         "create bucket gs://my-project-1-mlflow\n"
         "    uniform access: on\n"
         "    public access prevention: enforced\n"
@@ -272,6 +273,23 @@ def test_migration_that_was_interrupted_runs_again_although_its_job_is_as_declar
         "run Cloud Run job mlflow-migrate",
         "change Cloud Run service mlflow",
     ]
+
+
+def test_service_that_did_not_become_ready_gets_another_revision() -> None:
+    service = whole(settings()).thing("services", "mlflow")
+    service["status"]["conditions"] = [{"type": "Ready", "status": "False", "message": "Permission denied on secret"}]
+
+    plan = planned(services=[service])
+
+    assert text(plan) == (
+        "change Cloud Run service mlflow\n"
+        "    ready: Permission denied on secret -> by another revision\n"
+        "    $ gcloud run services replace - --region=europe-west1\n"
+        "\n"
+        "1 step to take, with 1 command"
+    )
+    template = yaml.safe_load(plan.steps[0].commands[0].stdin)["spec"]["template"]["metadata"]
+    assert re.fullmatch("[0-9a-f]{10}", template["labels"]["client.knative.dev/nonce"])
 
 
 def test_server_without_a_login_is_closed_to_everybody_before_it_starts_and_opened_after_it_has_one() -> None:
