@@ -23,7 +23,7 @@ from mlflow_stack.cloud_settings import SettingsRefused
 from mlflow_stack.gcp import secret
 from mlflow_stack.gcp.declared import Declared, load
 from mlflow_stack.gcp.gcloud import Gcloud, GcloudFailed
-from mlflow_stack.gcp.plan import Plan
+from mlflow_stack.gcp.plan import Plan, Step
 from mlflow_stack.gcp.stack import OUTPUTS, make_end, make_plan, outputs
 from mlflow_stack.gcp.survey import Found, Refused, look
 
@@ -72,6 +72,8 @@ def _check(declared: Declared, verb: str, delete_data: str | None) -> None:
     ]
     if not (wanted.cloud_run or wanted.machines):
         problems.append("gcp_cloud_run is False and gcp_machines is empty, so nothing would serve; set one of them")
+    if wanted.public and not declared.proxy.users:
+        problems.append("gcp_public has the server ask for a login, and proxy_users is empty; name somebody there")
     if delete_data is not None and (verb != "destroy" or delete_data != wanted.name):
         problems.append(
             f"--delete-data {delete_data}: expected the name of the stack, which is {wanted.name}, with destroy"
@@ -125,18 +127,24 @@ def _take(plan: Plan, gcloud: Gcloud) -> int:
     done: list[str] = []
     for step in plan.steps:
         print(step, flush=True)
-        try:
-            for command in step.commands:
+        for number, command in enumerate(step.commands, 1):
+            try:
                 gcloud.run(command)
-        except GcloudFailed as failed:
-            before = "".join(f"\n  done: {each}" for each in done) or "\n  nothing was done before it"
-            print(f"{step}: failed ({failed}){before}\nthe same command goes on from here", file=sys.stderr)
-            return ERROR
+            except GcloudFailed as failed:
+                print(_stopped(step, number, failed, done), file=sys.stderr)
+                return ERROR
         done.append(str(step))
     for note in plan.notes:
         print(f"note: {note}")
     print(f"{len(done)} steps taken" if done else plan.summary())
     return NOTHING
+
+
+def _stopped(step: Step, number: int, failed: GcloudFailed, done: list[str]) -> str:
+    """Return what to say of a run that stopped at a step, in its command of this number."""
+    where = f" in command {number} of {len(step.commands)}" if len(step.commands) > 1 else ""
+    before = "".join(f"\n  done: {each}" for each in done) or "\n  nothing was done before it"
+    return f"{step}: failed{where} ({failed}){before}\nthe same command goes on from here"
 
 
 _VERBS: dict[str, Callable[[Declared, Gcloud, Found, bool], int]] = {

@@ -41,7 +41,7 @@ def image_digest(settings: GcpSettings, found: Found) -> str:
     """
     name, _, tag = settings.image.partition(":") if "@" not in settings.image else settings.image.partition("@")
     for image in found.list("images"):
-        is_it = image["version"] == tag or tag in image["tags"]
+        is_it = image["version"] == tag or tag in (image.get("tags") or [])
         if image["package"] == f"{settings.repository}/{name}" and is_it:
             return str(image["version"])
     return ""
@@ -51,7 +51,11 @@ def no_image(settings: GcpSettings, found: Found) -> Iterator[str]:
     """Yield what is wrong with a registry that is there and does not have the image."""
     if "images" in found.answers and not image_digest(settings, found):
         there = sorted(
-            {f"{image['package'].rpartition('/')[2]}:{tag}" for image in found.list("images") for tag in image["tags"]}
+            {
+                f"{image['package'].rpartition('/')[2]}:{tag}"
+                for image in found.list("images")
+                for tag in image.get("tags") or []
+            }
         )
         yield (
             f"gcp_image: {settings.image} is not in {settings.repository}, which has {', '.join(there) or 'no image'}; "

@@ -60,6 +60,17 @@ def test_stack_without_a_server_is_refused(tmp_path: Path, capsys: pytest.Captur
     )
 
 
+def test_login_without_anybody_who_could_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ("gcp_project = 'my-project-1'", "gcp_region = 'europe-west1'", "gcp_image = 'mlflow:1'")
+
+    assert main(["gcp", "plan", "--settings", written(tmp_path, *lines, "gcp_public = True", "proxy_users = {}")]) == 1
+
+    assert capsys.readouterr().err == (
+        "1 problem; nothing was changed\n"
+        "  gcp_public has the server ask for a login, and proxy_users is empty; name somebody there\n"
+    )
+
+
 @pytest.mark.parametrize(("verb", "name"), [("destroy", "mlflo"), ("apply", "mlflow")])
 def test_data_are_removed_only_by_their_stack_s_name_and_only_at_its_end(
     verb: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -127,6 +138,14 @@ def test_run_that_stops_half_way_lists_what_was_done(capsys: pytest.CaptureFixtu
         "  done: create account\n"
         "the same command goes on from here\n",
     )
+
+
+def test_step_that_was_half_done_says_how_far_it_came(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = Plan((Step("create", "bucket", (Command(("create",)), Command(("close",)))),))
+
+    assert _take(plan, Failing("close")) == 1
+
+    assert capsys.readouterr().err.splitlines()[0] == "create bucket: failed in command 2 of 2 (quota exceeded)"
 
 
 def test_run_that_stops_at_once_says_that_nothing_was_done(capsys: pytest.CaptureFixture[str]) -> None:
