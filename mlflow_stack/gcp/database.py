@@ -9,7 +9,7 @@ from typing import Any
 
 from mlflow_stack.gcp.gcloud import Command
 from mlflow_stack.gcp.plan import Difference, Field, Step, at, changed, flags_of
-from mlflow_stack.gcp.survey import Found
+from mlflow_stack.gcp.survey import Found, is_stopped
 from mlflow_stack.gcp_settings import DATABASE, DATABASE_USER, LABEL, GcpSettings
 
 
@@ -86,14 +86,20 @@ def instance(settings: GcpSettings, found: Found) -> Iterator[Step]:
         command = Command(("sql", "instances", "patch", settings.name, *flags_of(wrong)))
         differences = tuple(field.difference(there) for field in wrong)
         yield Step("change", f"Cloud SQL instance {settings.name}", (command,), differences)
-    if not found.thing("databases", DATABASE):
+    if not has_database(settings, found):
         charset = "utf8mb4" if settings.is_mysql else "UTF8"
         create = ("sql", "databases", "create", DATABASE, f"--instance={settings.name}", f"--charset={charset}")
         yield Step("create", f"database {DATABASE}", (Command(create),), (Difference("character set", charset),))
 
 
-def has_user(found: Found) -> bool:
-    return found.thing("users", DATABASE_USER) is not None
+def has_user(settings: GcpSettings, found: Found) -> bool:
+    """Return whether the user is there. One that is stopped can't be asked: it is stopped only when it was whole."""
+    return is_stopped(settings, found) or found.thing("users", DATABASE_USER) is not None
+
+
+def has_database(settings: GcpSettings, found: Found) -> bool:
+    """Return whether the database is there, in the same way."""
+    return is_stopped(settings, found) or found.thing("databases", DATABASE) is not None
 
 
 def new_user(settings: GcpSettings, password: str) -> Step:

@@ -17,7 +17,7 @@ from mlflow_stack.gcp.plan import Difference, Step, at, unlike
 from mlflow_stack.gcp.project import image_digest
 from mlflow_stack.gcp.secret import Secret
 from mlflow_stack.gcp.survey import Found
-from mlflow_stack.gcp_settings import DATABASE, LABEL, GcpSettings
+from mlflow_stack.gcp_settings import LABEL, GcpSettings
 from mlflow_stack.templates import render
 
 URI = "MLFLOW_BACKEND_STORE_URI"
@@ -40,7 +40,7 @@ def server(declared: Declared, found: Found, secrets: tuple[Secret, ...]) -> Ite
     sent = _manifest("service", declared, found, secrets, nonce=token_hex(5)) if not_ready else service
     yield from _replaced("jobs", f"Cloud Run job {gcp.migration}", job, found.thing("jobs", gcp.migration), gcp.region)
     if _is_another_database_or_code(service, there):
-        if found.thing("databases", DATABASE):
+        if database.has_database(gcp, found):
             yield database.backup(gcp)
         yield _migrate(gcp.migration, gcp.region)
     yield from _members(declared, found, "revoke")

@@ -45,18 +45,19 @@ def _steps(declared: Declared, found: Found, passwords: Mapping[str, str]) -> It
     password = secrets[0]
     yield from account.account(gcp, found)
     yield from bucket.bucket(gcp, found)
+    instance = [*machines.private_network(gcp, found), *database.instance(gcp, found)]
     # Somebody who adds a version to the secret gives the user another password. It is set before the secret has one
     # that is new: interrupted in between, the next run takes another one for both.
     is_another = password.is_new or service.pinned_version(declared, found) not in (0, password.version)
-    if is_another and database.has_user(found):
-        yield database.changed_user(gcp, password.value)
+    if database.has_user(gcp, found):
+        yield from instance
+        yield from [database.changed_user(gcp, password.value)] if is_another else []
     for each in secrets:
         yield from secret.steps(each, gcp, found)
     # Rights are known everywhere only after some time, which the database takes to be made.
     yield from account.rights(gcp, found, tuple(each.name for each in secrets))
-    yield from machines.private_network(gcp, found)
-    yield from database.instance(gcp, found)
-    if not database.has_user(found):
+    if not database.has_user(gcp, found):
+        yield from instance
         yield database.new_user(gcp, password.value)
     if gcp.cloud_run:
         yield from service.server(declared, found, secrets)

@@ -74,6 +74,12 @@ def name_of(thing: Any) -> str:
     return str(name).rpartition("/")[2]
 
 
+def is_stopped(settings: GcpSettings, found: Found) -> bool:
+    """Return whether the Cloud SQL instance is there and stopped, as `destroy` leaves it."""
+    instance = found.thing("instances", settings.name) or {}
+    return bool(instance.get("settings", {}).get("activationPolicy") == "NEVER")
+
+
 def look(gcloud: Gcloud, settings: GcpSettings, only: Collection[str] = ()) -> Found:
     """Return what there is of the stack; with `only`, of the questions of these names and of the machines.
 
@@ -176,7 +182,7 @@ def _of_insides(settings: GcpSettings, found: Found) -> Iterator[Question]:
     if found.answers.get("bucket"):
         policy = ("storage", "buckets", "get-iam-policy", bucket)
         yield Question("bucket policy", f"rights on bucket {bucket}", "storage", policy)
-    if found.thing("instances", name):
+    if found.thing("instances", name) and not is_stopped(settings, found):
         for kind in ("databases", "users"):
             inside = ("sql", kind, "list", f"--instance={name}")
             yield Question(kind, f"{kind} of Cloud SQL instance {name}", "sqladmin", inside)

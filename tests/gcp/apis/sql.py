@@ -70,6 +70,8 @@ def delete_instance(cloud: Cloud, match: Match, _request: Request) -> Any:
 
 @answers("GET", "sqladmin", f"{SQL}/(instances/[^/]+/(?:databases|users))")
 def inside_instance(cloud: Cloud, match: Match, _request: Request) -> Any:
+    if cloud.get(match[1].rpartition("/")[0])["settings"].get("activationPolicy") == "NEVER":
+        raise NotDone(400, "INVALID_ARGUMENT", "Invalid request since instance is not running.")
     return {"items": cloud.inside(match[1])}
 
 

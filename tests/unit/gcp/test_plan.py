@@ -350,6 +350,17 @@ def test_password_that_never_came_into_its_secret_is_made_anew_for_both() -> Non
     assert user.commands[0].stdin == f'{{"--password": "{secret.commands[0].stdin}"}}'
 
 
+def test_database_that_was_stopped_is_started_and_nothing_in_it_is_made_again() -> None:
+    stopped = {"instances": [instance(activationPolicy="NEVER")], "databases": None, "users": None}
+
+    assert steps(planned(**stopped)) == ["change Cloud SQL instance mlflow"]
+    assert steps(planned(**stopped, images=[image(NEWER)]))[:3] == [
+        "change Cloud SQL instance mlflow",
+        "change Cloud Run job mlflow-migrate",
+        "back up Cloud SQL instance mlflow",
+    ]
+
+
 def test_mysql_has_its_own_way_to_the_database() -> None:
     plan = make_plan(settings(gcp_database_version="MYSQL_8_4"), registry(), {})
 
