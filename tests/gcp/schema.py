@@ -15,16 +15,9 @@ from typing import Any
 
 # The versions that gcloud 528 speaks, by the host that answers; Cloud Run's also has its region in front of it.
 VERSIONS = {
-    "artifactregistry": "v1",
-    "cloudresourcemanager": "v1",
-    "compute": "v1",
-    "iam": "v1",
-    "run": "v1",
-    "secretmanager": "v1",
-    "servicenetworking": "v1",
-    "serviceusage": "v1",
+    **dict.fromkeys(("artifactregistry", "cloudresourcemanager", "compute", "iam", "run", "secretmanager"), "v1"),
+    **dict.fromkeys(("servicenetworking", "serviceusage", "storage"), "v1"),
     "sqladmin": "v1beta4",
-    "storage": "v1",
 }
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "string": str,

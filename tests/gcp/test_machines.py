@@ -17,7 +17,7 @@ from mlflow_stack.setting_types import REPOSITORY
 from tests.gcp.apis.storage import secret_value
 from tests.gcp.stack import Done, Stack, standing_in
 
-PASSWORD = "correct-horse"
+PASSWORD = "hunter2"
 
 
 @pytest.fixture(scope="module")

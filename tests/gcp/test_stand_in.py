@@ -13,27 +13,27 @@ from tests.gcp.cloud import Cloud
 from tests.gcp.endpoint import serving
 from tests.gcp.schema import Request, complaints
 
-SECRETS = "secretmanager.googleapis.com", "/v1/projects/my-project-1/secrets"
+LISTED = "secretmanager.googleapis.com", "/v1/projects/my-project-1/secrets"
 
 
 @pytest.mark.parametrize(
     ("request_", "complaint"),
     [
         (
-            Request("POST", *SECRETS, {"secretId": ["x"]}, {"lables": {}}),
+            Request("POST", *LISTED, {"secretId": ["x"]}, {"lables": {}}),
             "POST secretmanager.googleapis.com/v1/projects/my-project-1/secrets: body.lables is unknown",
         ),
         (
-            Request("POST", *SECRETS, {"secretId": ["x"]}, {"labels": {"a": 1}}),
+            Request("POST", *LISTED, {"secretId": ["x"]}, {"labels": {"a": 1}}),
             "POST secretmanager.googleapis.com/v1/projects/my-project-1/secrets: body.labels.a is 1, expected the type "
             "string",
         ),
         (
-            Request("GET", *SECRETS, {"pagesize": ["5"]}),
+            Request("GET", *LISTED, {"pagesize": ["5"]}),
             "GET secretmanager.googleapis.com/v1/projects/my-project-1/secrets: query parameter pagesize is unknown",
         ),
         (
-            Request("DELETE", *SECRETS, {}),
+            Request("DELETE", *LISTED, {}),
             "DELETE secretmanager.googleapis.com/v1/projects/my-project-1/secrets: no method of the API",
         ),
         (
@@ -61,7 +61,7 @@ def test_value_that_is_none_of_an_enumeration_is_complained_of() -> None:
 
 
 def test_answer_of_the_stand_in_is_held_to_the_schema_too() -> None:
-    assert complaints(Request("GET", *SECRETS, {}), {"secret": []}) == [
+    assert complaints(Request("GET", *LISTED, {}), {"secret": []}) == [
         "GET secretmanager.googleapis.com/v1/projects/my-project-1/secrets: answer.secret is unknown"
     ]
 

@@ -82,6 +82,12 @@ def access(cloud: Cloud, match: Match, _request: Request) -> Any:
     return {"name": f"{match[1]}/versions/{len(versions)}", "payload": versions[-1]}
 
 
+@answers("GET", "secretmanager", "/v1/(projects/[^:]+/versions)")
+def versions(cloud: Cloud, match: Match, _request: Request) -> Any:
+    there = [name for name in cloud.things if name.rpartition("/")[0] == match[1]]
+    return {"versions": [{"name": name, "state": "ENABLED"} for name in there], "totalSize": len(there)}
+
+
 @answers("DELETE", "secretmanager", f"/v1/(projects/{PROJECT}/secrets/[^/:]+)")
 def delete_secret(cloud: Cloud, match: Match, _request: Request) -> Any:
     for name in [name for name in cloud.things if name == match[1] or name.startswith(f"{match[1]}/")]:

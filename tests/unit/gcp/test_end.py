@@ -143,7 +143,7 @@ def test_outputs_say_what_is_there(with_machine: Declared) -> None:
         "database_connection": "my-project-1:europe-west1:mlflow",
         "database_uri": "postgresql+psycopg2://mlflow_user@10.1.2.3:5432/mlflow_db?sslmode=verify-ca",
         "database_ca": "PEM",
-        "database_password_secret": "mlflow-database-password",
+        "database_password_secret": with_machine.gcp.password_secret,
         "machines": {
             "mlflow1": {"zone": "europe-west1-b", "address": "198.51.100.7", "internal_address": "10.132.0.2"}
         },

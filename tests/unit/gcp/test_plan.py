@@ -330,7 +330,7 @@ def test_password_of_a_user_that_changes_is_a_new_version_which_the_service_is_t
 
 
 def test_version_that_somebody_adds_to_the_password_is_given_to_the_database_and_the_service() -> None:
-    value = {"name": "projects/1/secrets/mlflow-database-password/versions/2", "payload": {"data": "bmV3"}}
+    value = {"name": "projects/1/secrets/mlflow-database-password/versions/2", "payload": {"data": "aHVudGVyMw=="}}
 
     plan = planned(**{"mlflow-database-password value": value})
 
@@ -339,7 +339,7 @@ def test_version_that_somebody_adds_to_the_password_is_given_to_the_database_and
         "change Cloud Run job mlflow-migrate",
         "change Cloud Run service mlflow",
     ]
-    assert plan.steps[0].commands[0].stdin == '{"--password": "new"}'
+    assert plan.steps[0].commands[0].stdin == '{"--password": "hunter3"}'
 
 
 def test_password_that_never_came_into_its_secret_is_made_anew_for_both() -> None:
