@@ -4,7 +4,7 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 # In the order of what they cost; the order in which `make test` runs them.
 FAST_TESTS := tests/unit tests/plan
-LAB_TESTS := tests/lab_conda tests/lab tests/vagrant tests/image tests/e2e
+LAB_TESTS := tests/lab_conda tests/lab tests/vagrant tests/image tests/gcp tests/e2e
 # Seconds: a guard against a run that hangs, not a measure of how long it takes. SIGINT lets pytest clean up.
 PYTEST = timeout --foreground --signal=INT --kill-after=120 $(1) $(RUN) -m pytest
 

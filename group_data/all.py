@@ -479,3 +479,94 @@ aws_host_key = ""
 
 # Network (CIDR) that may reach SSH there.
 aws_ssh_network = ""
+
+# --- gcp: a stack on Google Cloud, made by `python -m mlflow_stack gcp` (docs/how-to/gcp.md) -----------------------
+
+# Id of the project. Set it, and what else differs from here, in group_data/gcp.py. The project must be there, with
+# billing; its APIs are enabled when they are needed.
+gcp_project = ""
+
+# Region of everything, as "europe-west1". It can't be changed later: a bucket and a database do not move.
+gcp_region = ""
+
+# Name of the stack, and of all that is made for it. Several stacks may be in one project under different names.
+gcp_name = "mlflow"
+
+# True runs the tracking server on Cloud Run. False is for machines alone (gcp_machines); a service that is there stays.
+gcp_cloud_run = True
+
+# Image of the tracking server in the stack's registry, REGION-docker.pkg.dev/PROJECT/NAME, as
+# "mlflow-tracking:3.17.2". Its digest is what runs, so that a tag that names another image is seen as a change.
+gcp_image = ""
+
+# Instances that are kept when nobody asks. 0 costs nothing then, and the first request waits for a start.
+gcp_min_instances = 0
+
+# Instances at most. Each may hold up to 15 connections to the database for each worker (tracking_workers).
+gcp_max_instances = 3
+
+# Processors of an instance: 1, 2, 4 or 8.
+gcp_cpu = 1
+
+# Memory of an instance in MiB. One worker takes 480 MiB, and files in /tmp are in memory too.
+gcp_memory_mib = 2048
+
+# True lets the whole world reach the server, which then asks for a login itself: the users are proxy_users. False: only
+# whom IAM lets in reaches it at all (gcp_invokers), with a token of Google's in MLFLOW_TRACKING_TOKEN.
+gcp_public = False
+
+# Who may call the server beside the project's owners, for example ["group:data-science@example.com"].
+gcp_invokers = []
+
+# Name of the service account that the server runs as, without @ and what follows. Empty: <gcp_name>-tracking.
+gcp_service_account = ""
+
+# Bucket of the artifacts, without gs://. Empty: <gcp_project>-<gcp_name>.
+gcp_bucket = ""
+
+# Days that a deleted or overwritten artifact is kept for in the bucket. It is paid for meanwhile.
+gcp_bucket_keep_days = 30
+
+# Version of the Cloud SQL instance: POSTGRES_14 to POSTGRES_19 as far as Cloud SQL has them, MYSQL_8_0 or MYSQL_8_4.
+gcp_database_version = "POSTGRES_17"
+
+# Edition of Cloud SQL. "ENTERPRISE_PLUS" has other tiers and costs more.
+gcp_database_edition = "ENTERPRISE"
+
+# Tier of the instance: db-custom-PROCESSORS-MEMORY_IN_MIB, or "db-f1-micro" to try it (shared, no service level). A
+# change restarts the database.
+gcp_database_tier = "db-custom-1-3840"
+
+# Size of its disk in GB. It grows by itself, and never shrinks.
+gcp_database_disk_gb = 10
+
+# True keeps a second instance in another zone, which takes over when the first fails. It doubles the price.
+gcp_database_highly_available = False
+
+# Virtual machines for deploy.py, with this database and bucket (docs/how-to/gcp.md):
+#
+#   gcp_machines = {
+#       "mlflow1": {
+#           "zone": "europe-west1-b",          # required, in gcp_region
+#           "machine_type": "e2-standard-2",
+#           "disk_gb": 30,
+#       },
+#   }
+#
+# One that is no longer listed is left as it is.
+gcp_machines = {}
+
+# Image of the machines, as PROJECT/FAMILY.
+gcp_machine_image = "debian-cloud/debian-12"
+
+# User that pyinfra logs in as. It is made by the image, with sudo.
+gcp_machine_user = "deploy"
+
+# File with the public key of that user, as "~/.ssh/id_ed25519.pub". Needed for gcp_machines.
+gcp_machine_ssh_key = ""
+
+# Networks (CIDR) that reach the machines by SSH, HTTP and HTTPS. Needed for gcp_machines.
+gcp_machine_clients = []
+
+# VPC network of the machines. It is connected with Google's, for the database's private address.
+gcp_network = "default"

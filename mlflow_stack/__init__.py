@@ -2,10 +2,11 @@
 
 Layers, each of which imports only from those below it (tests/unit/test_layers.py):
 
-    __main__.py         plan, apply, drift, conform, image and aws, for scripts and reviews
+    __main__.py         plan, apply, drift, conform, image, aws and gcp, for scripts and reviews
     aws/                MLflow on AWS, by CloudFormation (its __init__.py has the map)
     image/              container images (its __init__.py has the map)
     conform/            the promises, asked of a live stack (its __init__.py has the map)
+    gcp/                a stack on Google Cloud (its __init__.py has the map)
     deploy.py           the story: which role goes on which host, in order
     review.py           what a run would do on every host, worked out, shown and compared before any is changed
     roles/              one @deploy per role: what ends up on a host
@@ -25,6 +26,7 @@ Layers, each of which imports only from those below it (tests/unit/test_layers.p
     store_settings.py   the settings of the artifact store, typed
     image_settings.py   the settings of container images, typed
     aws_settings.py     the settings of a stack on AWS, typed
+    gcp_settings.py     the settings of a stack on Google Cloud, typed
     role_settings.py    the settings of each role, typed
     secret_store.py     references to secrets, resolved where pyinfra runs
     setting_types.py    what a single setting may be, and the words in which a bad one is refused

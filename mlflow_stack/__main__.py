@@ -1,6 +1,4 @@
-"""A deploy for scripts, timers and reviews: python -m mlflow_stack plan|apply|drift|conform INVENTORY, or image …
-
-    aws plan|apply|destroy|outputs   MLflow on AWS, without hosts (docs/how-to/aws.md)
+"""A deploy for scripts, timers and reviews: python -m mlflow_stack plan|apply|drift|conform INVENTORY, or image, aws, gcp
 
     plan INVENTORY [--json]   what a run would do on each host; exit status 0: nothing, 2: changes, 1: it can't be said
     apply INVENTORY PLAN      make a plan so that `plan --json` printed, if it still is what a run would do
@@ -8,6 +6,8 @@
     conform INVENTORY         ask a live stack whether it keeps the promises of docs/promises.md; exit status 0: it
                               does, 2: not all of them, 1: it can't be said
     image build|base|push|logins  container images, for platforms that run those (docs/how-to/container-image.md)
+    aws plan|apply|destroy|outputs   MLflow on AWS, without hosts (docs/how-to/aws.md)
+    gcp plan|apply|destroy|outputs   MLflow on Google Cloud, without hosts (docs/how-to/gcp.md)
 
 Other options come after these, and are given to pyinfra as they are: --limit, --data, --ssh-user and so on (pyinfra
 --help).
@@ -30,6 +30,7 @@ from mlflow_stack.conform.command import conform
 from mlflow_stack.domain import plan as plans
 from mlflow_stack.domain.plan import HostPlan
 from mlflow_stack.image import command as images
+from mlflow_stack.gcp import command as gcp_command
 from mlflow_stack.review import PLAN_VARIABLE, REVIEWED_VARIABLE
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy.py"
@@ -42,6 +43,8 @@ def main(arguments: list[str]) -> int:
         return images.image(_parser().parse_args(arguments))
     if arguments[:1] == ["aws"]:
         return aws_command.aws(_parser().parse_args(arguments))
+    if arguments[:1] == ["gcp"]:
+        return gcp_command.gcp(_parser().parse_args(arguments))
     options, for_pyinfra = _parser().parse_known_args(arguments)
     if problem := _misplaced(arguments) or _no_inventory(options.inventory):
         print(f"{problem}; no host was touched", file=sys.stderr)
@@ -87,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--junit", type=Path, help="a file to write the results to, as JUnit's XML")
     images.add_arguments(commands.add_parser("image", description=images.__doc__, allow_abbrev=False))
     aws_command.add_arguments(commands.add_parser("aws", allow_abbrev=False))
+    gcp = commands.add_parser("gcp", description=gcp_command.__doc__, allow_abbrev=False)
+    gcp.formatter_class = argparse.RawDescriptionHelpFormatter
+    gcp_command.add_arguments(gcp)
     return parser
 
 

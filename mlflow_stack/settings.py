@@ -17,6 +17,7 @@ from mlflow_stack.domain.object_store import ObjectStore
 from mlflow_stack.domain.tracking import VERIFIED, allowed_origins, verified
 from mlflow_stack.domain.tracking_server import CA_FILE, MODELS_USER, SYSTEM_CA_FILE, TrackingServer
 from mlflow_stack.image_settings import ImageSettings
+from mlflow_stack.gcp_settings import GcpSettings
 from mlflow_stack.role_settings import (
     CondaSettings,
     FirewallSettings,
@@ -49,6 +50,7 @@ class Settings(BaseModel):
     proxy: ProxySettings
     image: ImageSettings
     aws: AwsSettings
+    gcp: GcpSettings
 
     # Where this host stands in the inventory; set by inventory_check and stacks, not by users.
     host_name: str
