@@ -53,6 +53,8 @@ class Lock:
 HASHED = ("--generate-hashes", "--only-binary", ":all:")
 UNIVERSAL = ("--universal", "--python-version", PYTHONS[0])
 EXTRAS = ("examples", "dev")
+# What some environments have beside the MLflow lock, with the versions that are in that.
+ADDONS = ("mysql",)
 LOCKS = (
     Lock("locks/uv.txt", ("locks/uv.in",), (*HASHED, *UNIVERSAL)),
     *(
@@ -63,6 +65,16 @@ LOCKS = (
             platforms=PLATFORMS,
             python=python,
         )
+        for python in PYTHONS
+    ),
+    *(
+        Lock(
+            f"locks/{addon}-py{python}.txt",
+            (f"locks/{addon}.in",),
+            (*HASHED, "--python-version", python, "--constraint", f"locks/mlflow-py{python}.txt"),
+            platforms=PLATFORMS,
+        )
+        for addon in ADDONS
         for python in PYTHONS
     ),
     Lock("requirements.txt", ("pyproject.toml",), UNIVERSAL, hashed=False),

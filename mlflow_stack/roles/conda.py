@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import OperationMeta
 
@@ -19,8 +21,12 @@ def mlflow_environment(settings: Settings) -> EnvironmentSpec:
         name="mlflow",
         conda_packages=(f"python={settings.conda.python}", "pip"),
         channels=tuple(settings.conda.channels),
-        requirements=settings.conda.lock_file.read_text(),
+        requirements="".join(file.read_text() for file in _lock_files(settings)),
     )
+
+
+def _lock_files(settings: Settings) -> list[Path]:
+    return [settings.conda.lock_file, *map(settings.conda.addon_lock_file, settings.addons)]
 
 
 def toolchain(settings: Settings) -> Toolchain:
