@@ -87,7 +87,8 @@ def check_inventory(
         if found:
             checked[entry.name] = found
     for name, settings in checked.items():
-        for problem in [*_shared_ports(settings), *_unlisted_ports(settings), *proxy_check.problems(settings)]:
+        alone = [*_shared_ports(settings), *_unlisted_ports(settings), *_missing_locks(settings)]
+        for problem in [*alone, *proxy_check.problems(settings)]:
             problems.setdefault(problem, []).append(name)
     if len(checked) == len(entries):  # what one host needs of another can be judged only when all of them are known
         own = {entry.name: entry.host_keys.union(*entry.group_data.values()) for entry in entries}
@@ -179,6 +180,16 @@ def _unlisted_ports(settings: Settings) -> list[str]:
         "behind a proxy"
         for name, model in settings.production.models.items()
         if not model.port
+    ]
+
+
+def _missing_locks(settings: Settings) -> list[str]:
+    files = [settings.conda.addon_lock_file(addon) for addon in settings.addons]
+    return [
+        f"conda_python is {settings.conda.python!r}, and there is no locks/{file.name}, which the MLflow environment "
+        "needs beside its own; run `make lock`"
+        for file in files
+        if not file.exists()
     ]
 
 

@@ -18,8 +18,11 @@ from lab.requirements import PROGRAMS
 # Beside the programs of the lab: its image's keyring, what its stand-in for Miniconda is built with, .venv and curl.
 LAB = {*PROGRAMS.values(), "debian-archive-keyring", "binutils", "libc-bin", "python3-venv", "curl"}
 # A browser for MLflow's pages, with a font to draw them in; nft, for the rules of the firewall; Vagrant, with the
-# provider that needs no virtual machine; what examines TLS from outside.
-TESTS = {"chromium", "fonts-dejavu-core", "nftables", "vagrant", "vagrant-lxc", "sslscan", "testssl.sh"}
+# provider that needs no virtual machine; what examines TLS from outside; database servers, and their programs.
+TESTS = {
+    *("chromium", "fonts-dejavu-core", "nftables", "vagrant", "vagrant-lxc", "sslscan", "testssl.sh"),
+    *("mariadb-server-core", "mariadb-client", "postgresql", "openssl"),
+}
 APT = "apt-get -q -o DPkg::Lock::Timeout=300"
 
 

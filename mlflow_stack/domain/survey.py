@@ -196,7 +196,7 @@ def parse_survey(lines: Sequence[str]) -> HostSurvey:
 
 
 def _parse_other_run(line: str) -> OtherRun:
-    run, pid, command = line.split(" ", 2)
+    run, pid, command = f"{line} ".split(" ", 2)  # a process that has just ended has no command line
     return OtherRun(run, int(pid), command.strip())
 
 

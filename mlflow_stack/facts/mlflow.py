@@ -43,8 +43,11 @@ class Schema(FactBase[SchemaState]):
 
     def process(self, output: list[str]) -> SchemaState:
         answer = json.loads(output[-1])
-        _, dump = answer.get("begun") or ("", "")
-        return SchemaState(answer.get("revision"), answer.get("error", ""), answer.get("known", True), dump)
+        begun = answer.get("begun")
+        dump = begun[1] if begun else ""
+        # What the first upgrade of an empty database has made so far is made anew.
+        revision = None if begun and not dump else answer.get("revision")
+        return SchemaState(revision, answer.get("error", ""), answer.get("known", True), dump)
 
 
 @dataclass(frozen=True)

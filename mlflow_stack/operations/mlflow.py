@@ -16,6 +16,8 @@ from mlflow_stack.look import look
 from mlflow_stack.operations.refusal import refuse
 
 UNIT, SOCKET = "mlflow-tracking.service", "mlflow-tracking.socket"
+# The exit status of on_host/schema.py when a schema is neither the old nor the new one.
+HALF_UPGRADED = 4
 Commands = Generator[StringCommand, None, None]
 
 
@@ -48,17 +50,24 @@ def schema(
     upgrade = as_tracking_user(
         f"{program} upgrade {quote(uri)} {target} {environment}/bin/mlflow {layout.BACKUP_DIR}", passfile
     )
-    # The database may have been out of reach when this was decided, so its state is judged again. A failed upgrade
-    # leaves the schema as it was, and the unit is still the old one: a server that ran runs again. The socket is closed
-    # meanwhile, or the next connection would start the old server.
-    before, again = "", f'[ "$was" != active ] || systemctl start {UNIT}'
-    if is_mysql(uri):
-        before = f"enabled=$(systemctl is-enabled {UNIT} 2>/dev/null); systemctl disable --quiet {UNIT} 2>/dev/null; "
-        again = f'[ $? = 4 ] || {{ [ "$enabled" != enabled ] || systemctl enable --quiet {UNIT}; {again}; }}'
-    yield StringCommand(
-        f"{check}; case $? in 0) exit 0;; 3) ;; *) exit 1;; esac; {before}"
-        f"was=$(systemctl is-active {UNIT}); systemctl stop {UNIT} {SOCKET} 2>/dev/null; "
-        f"{upgrade} || {{ {again}; exit 1; }}"
+    # The database may have been out of reach when this was decided, so its state is judged again.
+    yield StringCommand(f"{check}; case $? in 0) exit 0;; 3) ;; *) exit 1;; esac; {_while_stopped(upgrade, uri)}")
+
+
+def _while_stopped(upgrade: str, uri: str) -> str:
+    """Return a command that upgrades a schema while the server is stopped.
+
+    Where nothing has changed the unit is still the old one, and a server that ran runs again. The socket is closed
+    meanwhile, or the next connection would start the old server; on MySQL, a host that comes up again would.
+    """
+    stop = f"was=$(systemctl is-active {UNIT}); systemctl stop {UNIT} {SOCKET} 2>/dev/null"
+    give_up = f'{{ [ "$was" != active ] || systemctl start {UNIT}; exit 1; }}'
+    if not is_mysql(uri):
+        return f"{stop}; {upgrade} || {give_up}"
+    return (
+        f"{stop}; enabled=$(systemctl is-enabled {UNIT} 2>/dev/null); systemctl disable --quiet {UNIT} 2>/dev/null; "
+        f"{upgrade}; status=$?; [ $status != {HALF_UPGRADED} ] || exit 1; "
+        f'[ "$enabled" != enabled ] || systemctl enable --quiet {UNIT}; [ $status = 0 ] || {give_up}'
     )
 
 

@@ -75,6 +75,7 @@ def _survey_all(state: State) -> dict[Host, HostSurvey] | PyinfraError:
     problems = [
         f"  {host.name}: {problem}"
         for host in surveys
+        if host in state.active_hosts  # it may have been lost meanwhile
         for problem in [*_obstacles(host, surveys[host]), *databases[host]]
     ]
     problems += [f"  {problem}" for problem in one_machine_twice({host.name: surveys[host] for host in surveys})]

@@ -21,6 +21,8 @@ ON_HOST = REPOSITORY / "mlflow_stack/on_host"
 PASSWORD = "p#w: \\n\"it's\\"
 USER = "mlflow_user"
 START_S = 60
+# What is started so ends with this process, however that ends.
+BOUND = ("setpriv", "--pdeathsig=TERM")
 PROGRAM_TIMEOUT_S = 600
 
 
@@ -135,7 +137,7 @@ def postgresql() -> Iterator[Server]:
     binaries = _postgresql_bin()
     assert binaries
     with _directory() as directory:
-        port, run = free_port(), _as_nobody(directory)
+        port, user = free_port(), _as_nobody(directory)
         data = directory / "data"
         options = {
             "listen_addresses": "127.0.0.1",
@@ -147,21 +149,22 @@ def postgresql() -> Iterator[Server]:
             "ssl_key_file": directory / "key.pem",
         }
         init = [str(binaries / "initdb"), "--auth-local=trust", "--auth-host=scram-sha-256", "--username=postgres"]
-        subprocess.run([*run, *init, f"--pgdata={data}", "--encoding=UTF8"], check=True, capture_output=True)
+        subprocess.run([*BOUND, *user, *init, f"--pgdata={data}", "--encoding=UTF8"], check=True, capture_output=True)
         with (data / "postgresql.conf").open("a") as configuration:
             configuration.writelines(f"{name} = '{value}'\n" for name, value in options.items())
         server = [str(binaries / "postgres"), "-D", str(data)]
         client = ("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", str(directory), "-p", str(port), "-U", "postgres")
-        with _running([*run, *server], directory / "log", lambda: _answers([*client, "-c", "SELECT 1"])):
+        with _running([*user, *server], directory / "log", lambda: _answers([*client, "-c", "SELECT 1"])):
             yield Server(directory, port, "postgresql+psycopg2", client)
 
 
 def _as_nobody(directory: Path) -> list[str]:
+    """Give the directory to nobody where this is root; return setpriv's options to be that user."""
     if os.getuid():
         return []
     for path in (directory, *directory.iterdir()):
         shutil.chown(path, "nobody")
-    return ["runuser", "-u", "nobody", "--"]
+    return ["--reuid=nobody", "--regid=nogroup", "--clear-groups"]
 
 
 @contextmanager
@@ -186,7 +189,9 @@ def _directory() -> Iterator[Path]:
 @contextmanager
 def _running(command: list[str], log: Path, is_up: Callable[[], bool]) -> Iterator[None]:
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, "PATH": _path()})
+        process = subprocess.Popen(
+            [*BOUND, *command], stdout=output, stderr=output, env={**os.environ, "PATH": _path()}
+        )
     try:
         end = time.monotonic() + START_S
         while not is_up():

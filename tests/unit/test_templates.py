@@ -34,6 +34,10 @@ REMOTE = {
     "tracking_database_uri": "postgresql+psycopg2://mlflow_user@db.example.com:5432/mlflow_db?sslmode=require",
     "tracking_database_password": "env:MLFLOW_DB_PASSWORD",
 }
+MYSQL = {
+    "tracking_database_uri": "mysql+pymysql://mlflow_user@db.example.com:3306/mlflow_db",
+    "tracking_database_password": "env:MLFLOW_DB_PASSWORD",
+}
 MODELS = {
     "production_models": {"diabetes": {"uri": "models:/diabetes@champion"}},
     "production_tracking_uri": "https://mlflow.example.com",
@@ -68,6 +72,7 @@ def _rules() -> str:
 RENDERED: dict[str, Callable[[], str]] = {
     "local-database/etc/systemd/system/mlflow-tracking.service": _tracking_unit,
     "remote-database/etc/systemd/system/mlflow-tracking.service": lambda: _tracking_unit(**REMOTE),
+    "mysql-database/etc/systemd/system/mlflow-tracking.service": lambda: _tracking_unit(**MYSQL),
     "production/etc/systemd/system/mlflow-production.service": lambda: render(
         f"{layout.UNIT_DIR}/mlflow-production.service"
     ),
@@ -145,6 +150,7 @@ RENDERED: dict[str, Callable[[], str]] = {
     "firewall/etc/mlflow/firewall.nft": _rules,
     "firewall/etc/systemd/system/mlflow-firewall.service": unit_text,
     "local-database/etc/mlflow/tracking.env": lambda: environment_file(variables(settings())),
+    "mysql-database/etc/mlflow/tracking.env": lambda: environment_file(variables(settings(**MYSQL))),
     "remote-database/etc/mlflow/tracking.env": lambda: environment_file(
         variables(settings(**REMOTE, tracking_bind="0.0.0.0", tracking_public_name="mlflow.example.com"))
     ),
@@ -206,6 +212,7 @@ def systemd_analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 LIMITS = {
     "local-database": 1.0,
     "remote-database": 1.3,
+    "mysql-database": 1.3,
     "production": 1.5,
     "unix": 0.5,
     "firewall": 2.8,
