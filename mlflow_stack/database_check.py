@@ -9,7 +9,7 @@ from __future__ import annotations
 import select
 import socket
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -55,8 +55,8 @@ def problems(host: Host, settings: Settings) -> list[str]:
         raise Unasked(f"the database can't be asked from here, as its sslrootcert is a file of the host; {LATER}")
     try:
         password = _password(settings)
-        with _way(host, server) as port:
-            found = faults(connect(settings, password, port), _target(settings))
+        with _way(host, server) as port, closing(connect(settings, password, port)) as database:
+            found = faults(database, _target(settings))
     except Forbidden:
         raise Unasked(f"the database can't be asked from here, as the host's sshd forwards nothing; {LATER}") from None
     except (DeployError, DatabaseError, Unreached) as error:

@@ -112,6 +112,9 @@ class Database:
     def __init__(self, connection: Any) -> None:
         self.connection = connection
 
+    def close(self) -> None:
+        self.connection.close()
+
     def rows(self, query: str, *arguments: object) -> list[tuple[Any, ...]]:
         """Return what a query finds. Raises DatabaseError."""
         raise NotImplementedError

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from paramiko import Transport
 
+from lab.process import wait_until
 from mlflow_stack import database_check
 from mlflow_stack.database_check import Unasked, problems
 from tests.servers import databases
@@ -78,6 +79,18 @@ def test_database_that_has_all_is_left_without_a_word(case: Case) -> None:
 
     assert case.problems() == []
     assert case.server.sql("SHOW TABLES" if case.server.is_mysql else "SELECT tablename FROM pg_tables") == before
+
+
+def test_connection_does_not_stay_when_the_database_has_answered(case: Case) -> None:
+    sessions = (
+        "SELECT count(*) FROM information_schema.processlist WHERE db = '{}'"
+        if case.server.is_mysql
+        else "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}'"
+    ).format(case.database)
+
+    case.problems()
+
+    assert wait_until(lambda: case.server.sql(sessions) == "0", 10)
 
 
 def test_server_that_is_not_there_is_named(case: Case) -> None:
@@ -307,6 +320,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.servers.ssh import forwarding
 from tests.servers.test_database_check import _Nobody
 from tests.unit.defaults import settings
+from lab.process import wait_until
 from mlflow_stack import database_check
 
 def ask(uri):
