@@ -22,14 +22,14 @@ from tests.e2e.conform import conform
 from tests.e2e.conftest import NAME
 from tests.e2e.stack import Run, Stack
 
-PASSWORD = "canary: p@ss'word\\with\"$everything#"
+PASSWORD = "canary: p@ss'word\\with$everything#"
 OPTIONS, AUTHORITY = "/etc/mlflow/credentials/mysql.cnf", "/etc/mlflow/database-ca.crt"
 SCHEMA, RUN_TRACKING = (
     "Tracking | Bring the database schema up to date",
     "Tracking | Run mlflow-tracking and see it work",
 )
 WRITE_PASSWORD = "Tracking | Write the database password for mlflow-tracking"
-OLDER = "1bd49d398cd23"
+OLDER = "c8d9e0f1a2b3"
 
 # As their administrator would set them up: an authority, a certificate for the host's address, TLS or nothing.
 SET_UP = r"""

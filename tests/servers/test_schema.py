@@ -18,8 +18,8 @@ from mlflow_stack.domain.environment import schema_revision
 from tests.servers.databases import ON_HOST, REPOSITORY, USER, Server
 
 TARGET = schema_revision((REPOSITORY / "locks/mlflow-py3.12.txt").read_text()) or ""
-# Of MLflow 3.8; a migration some way after it makes the table "guardrails".
-OLDER = "1bd49d398cd23"
+# Of MLflow 3.9; a migration some way after it makes the table "guardrails".
+OLDER = "c8d9e0f1a2b3"
 MLFLOW = str(Path(sys.executable).with_name("mlflow"))
 # What MLflow had before its first migration, then so far.
 MIGRATE = """
