@@ -28,7 +28,7 @@ SCHEMA, RUN_TRACKING = (
     "Tracking | Bring the database schema up to date",
     "Tracking | Run mlflow-tracking and see it work",
 )
-WRITE_PASSWORD = "Tracking | Write the database password for mlflow-tracking"
+WRITE = "Tracking | Write the database password for mlflow-tracking"
 OLDER = "c8d9e0f1a2b3"
 
 # As their administrator would set them up: an authority, a certificate for the host's address, TLS or nothing.
@@ -287,7 +287,7 @@ def test_changed_password_is_taken_up_by_one_run(stack: Elsewhere, theirs: Their
 
     run = stack.converge()
 
-    assert run.changed == [WRITE_PASSWORD, RUN_TRACKING]
+    assert run.changed == [WRITE, RUN_TRACKING]
     assert stack.converge().changed == []
 
 
