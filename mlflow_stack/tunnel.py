@@ -50,6 +50,7 @@ def _pass_on(listener: socket.socket, channel: Channel) -> None:
             threading.Thread(target=_copy_up, args=(connection, channel), daemon=True).start()
             while data := channel.recv(CHUNK):
                 connection.sendall(data)
+            connection.shutdown(socket.SHUT_RDWR)  # closing alone would wait for the other thread's recv
 
 
 def _copy_up(connection: socket.socket, channel: Channel) -> None:

@@ -69,4 +69,6 @@ def _copy(source: Channel | socket.socket, target: Channel | socket.socket) -> N
         while data := source.recv(1 << 15):
             target.sendall(data)
     with suppress(OSError):
+        if isinstance(target, socket.socket):
+            target.shutdown(socket.SHUT_RDWR)
         target.close()
