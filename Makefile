@@ -4,6 +4,8 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 # In the order of what they cost; the order in which `make test` runs them.
 FAST_TESTS := tests/unit tests/plan
+# Real database servers on loopback; they need the packages of `make test-packages`.
+SERVER_TESTS := tests/servers
 LAB_TESTS := tests/lab_conda tests/lab tests/vagrant tests/image tests/gcp tests/e2e
 # Seconds: a guard against a run that hangs, not a measure of how long it takes. SIGINT lets pytest clean up.
 PYTEST = timeout --foreground --signal=INT --kill-after=120 $(1) $(RUN) -m pytest
@@ -63,7 +65,7 @@ audit: venv  ## known vulnerabilities of the locked packages (a network that rea
 	$(RUN) scripts/audit.py
 
 test: test-packages static  ## everything, on real hosts in the lab (root)
-	$(call PYTEST,7200) --numprocesses=2 --dist=loadscope --no-loadscope-reorder $(LAB_TESTS) $(FAST_TESTS)
+	$(call PYTEST,7200) --numprocesses=2 --dist=loadscope --no-loadscope-reorder $(LAB_TESTS) $(SERVER_TESTS) $(FAST_TESTS)
 
 # CI does a part of it, another one each day.
 kill-sweep: test-packages venv  ## kill a run at every operation, on clones: an hour (root)

@@ -151,8 +151,10 @@ tracking_job_execution = False
 # a database on another host, or with tracking_job_execution.
 tracking_network = False
 
-# Database that MLflow Stack does not manage, as postgresql+psycopg2://USER@HOST:PORT/DATABASE?sslmode=require. Empty:
-# that of the host of the group "postgresql".
+# Database that MLflow Stack does not manage: postgresql+psycopg2://USER@HOST:PORT/DATABASE for PostgreSQL 12 or newer,
+# mysql+pymysql://USER@HOST:PORT/DATABASE for MySQL 8.0.16, MariaDB 10.5 or newer. On another host it has to have TLS,
+# unless ?sslmode=disable, or ?ssl_disabled=true, says that it may do without. Each run looks at it before it changes
+# anything. Empty: that of the host of the group "postgresql".
 tracking_database_uri = ""
 
 # Password for tracking_database_uri, as a reference: "env:NAME", "file:PATH" or "cmd:COMMAND", read where pyinfra
@@ -160,12 +162,14 @@ tracking_database_uri = ""
 tracking_database_password = ""
 
 # File, where pyinfra runs, with the authorities (PEM) that the certificate of tracking_database_uri's server has to be
-# from, as providers offer it. With it the server is checked (sslmode=verify-full). The authority of its own stack's
-# database a tracking host trusts by itself.
+# from, as providers offer it. With it the server is looked at, its name too (sslmode=verify-full); without it the
+# connection is encrypted, with whoever answers. The authority of its own stack's database a tracking host trusts by
+# itself.
 tracking_database_ca_file = ""
 
 # True lets a run put a newer MLflow on a database of an older one. That changes the database one-way; the run dumps
-# it below /var/backups/mlflow before. False: such a run is refused and the old server goes on.
+# it below /var/backups/mlflow before. False: such a run is refused and the old server goes on. MySQL takes nothing back
+# of an upgrade that fails: then the server stays down until the dump is restored.
 tracking_upgrade_database = False
 
 # True lets each user of the proxy (proxy_users) see and change only what they have made themselves, and what is granted

@@ -13,10 +13,12 @@ Layers, each of which imports only from those below it (tests/unit/test_layers.p
     cloud_settings.py   the settings of what has no hosts: images and clouds
     inventory_check.py  the settings of all hosts, checked before any is touched; the only reader of host.data
     proxy_check.py      who is let in: servers without a login, a proxy's names, certificate and users, permissions
+    database_check.py   a database that somebody else manages, asked through the host that is to use it
     stacks.py           which hosts belong together, what each takes from the others, and what contradicts
     running.py          a run as such: how it names itself on the hosts, goes on when one fails, and ends
     inventory_errors.py what is wrong with an inventory that can't be read, or names no host
     report.py           what a failed run says last: a line for each host that failed
+    tunnel.py           connections from here to what a host reaches
     session.py          one session with each host for the whole run: the lock, and whether the host is still there
     operations/         one resource each, idempotent: validate, read one fact, compare, yield commands
     look.py             the one look at a host, before anything is changed, that its operations decide by
@@ -32,8 +34,9 @@ Layers, each of which imports only from those below it (tests/unit/test_layers.p
     setting_types.py    what a single setting may be, and the words in which a bad one is refused
     domain/             pure functions: parse, compare, render commands, SQL and files
     platforms.py        the only place that knows distributions
+    on_host/            small programs that are installed on hosts and in images; most need the standard library alone
 
-`on_host/` holds small programs that are installed on hosts, and in images. One word per role everywhere:
+One word per role everywhere:
 
     role         module                 group        settings       unit
     postgresql   roles/postgresql.py    postgresql   postgresql_*   postgresql (the distribution's)

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from mlflow_stack.domain.database import is_mysql
 from mlflow_stack.domain.listening import UNIX
 from mlflow_stack.setting_types import (
     REPOSITORY,
@@ -169,11 +170,25 @@ class TrackingSettings(RoleSettings):
                 "tracking_database_ca_file is for tracking_database_uri, which is empty; the hosts of one stack know "
                 "each other by themselves"
             )
+        if "ssl_disabled" in self.database_uri:
+            raise ValueError(
+                "tracking_database_uri has ssl_disabled, and tracking_database_ca_file says whom the certificate has "
+                "to be from; leave one of them out"
+            )
         mode = re.search(r"[?&]sslmode=([a-z-]*)", self.database_uri)
         if mode and not mode[1].startswith("verify-"):
             raise ValueError(
                 f"tracking_database_uri has sslmode={mode[1]}, which does not look at the certificate, and "
                 "tracking_database_ca_file says whom it has to be from; take sslmode out of the URI (verify-full)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _permissions_have_tables(self) -> TrackingSettings:
+        if self.permissions and is_mysql(self.database_uri):
+            raise ValueError(
+                "tracking_permissions needs PostgreSQL: MLflow's own migrations of its tables fail on MySQL and "
+                "MariaDB, as they give two foreign keys the name fk_user_id; set it to False"
             )
         return self
 

@@ -10,14 +10,16 @@ from pydantic import BaseModel, ConfigDict
 from mlflow_stack.aws_settings import AwsSettings
 from mlflow_stack.domain import layout, listening
 from mlflow_stack.domain.certificates import LETS_ENCRYPT, AcmeCertificate, HostCertificate
+from mlflow_stack.domain.database import VERIFIED, is_mysql, secured, with_password
 from mlflow_stack.domain.environment import addons
 from mlflow_stack.domain.firewall import Opening, parse_opening
 from mlflow_stack.domain.listening import UNIX, bracketed, is_any, is_local
 from mlflow_stack.domain.object_store import ObjectStore
-from mlflow_stack.domain.tracking import VERIFIED, allowed_origins, verified
+from mlflow_stack.domain.tracking import allowed_origins
 from mlflow_stack.domain.tracking_server import CA_FILE, MODELS_USER, SYSTEM_CA_FILE, TrackingServer
-from mlflow_stack.image_settings import ImageSettings
 from mlflow_stack.gcp_settings import GcpSettings
+from mlflow_stack.image_settings import ImageSettings
+from mlflow_stack.on_host.database import parse
 from mlflow_stack.role_settings import (
     CondaSettings,
     FirewallSettings,
@@ -94,13 +96,24 @@ class Settings(BaseModel):
     def database_uri(self) -> str:
         """SQLAlchemy URI of the tracking database, never with a password in it."""
         if self.tracking.database_uri:
-            given = self.tracking.database_uri
-            return verified(given) if self.tracking.database_ca_file else given
+            uri = secured(self.tracking.database_uri, is_verified=bool(self.tracking.database_ca_file))
+            return with_password(uri) if self.database_needs_password else uri
         role, database, port = self.postgresql.role, self.postgresql.database, self.postgresql.port
         if self.has_local_database:
             return f"postgresql+psycopg2://{role}@/{database}?host=/var/run/postgresql&port={port}"
         server = f"{bracketed(self.postgresql_host or '')}:{port}"
         return f"postgresql+psycopg2://{role}@{server}/{database}?{VERIFIED}"
+
+    @property
+    def uses_mysql(self) -> bool:
+        return is_mysql(self.tracking.database_uri)
+
+    @property
+    def has_foreign_database(self) -> bool:
+        """True on a tracking host whose database somebody else manages, so that it has to be looked at."""
+        uri = self.tracking.database_uri
+        is_own = "postgresql" in self.groups and bool(uri) and parse(uri).is_local
+        return "tracking" in self.groups and bool(uri) and not is_own
 
     @property
     def serves_database(self) -> bool:

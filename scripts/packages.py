@@ -22,7 +22,7 @@ LAB = {*PROGRAMS.values(), "debian-archive-keyring", "binutils", "libc-bin", "py
 # registry for them, and the databases that they use.
 TESTS = {
     *("chromium", "fonts-dejavu-core", "nftables", "vagrant", "vagrant-lxc", "sslscan", "testssl.sh"),
-    *("buildah", "podman", "runc", "docker-registry", "postgresql", "mariadb-server-core", "mariadb-client"),
+    *("buildah", "podman", "runc", "docker-registry", "openssl", "postgresql", "mariadb-server-core", "mariadb-client"),
 }
 APT = "apt-get -q -o DPkg::Lock::Timeout=300"
 

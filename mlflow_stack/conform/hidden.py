@@ -17,6 +17,7 @@ secrets() {{
   cd {layout.CREDENTIALS_DIR} || return 1
   {{
     [ ! -f pgpass ] || sed 's/^\\*:\\*:\\*:\\*://; s/\\\\\\(.\\)/\\1/g' pgpass
+    [ ! -f mysql.cnf ] || sed -n 's/^password="\\(.*\\)"$/\\1/p' mysql.cnf
     [ ! -f tracking-password ] || cat tracking-password
     [ ! -f permissions-key ] || cat permissions-key
     find acme -name private_key.json -exec sed 's/.*"d": "\\([^"]*\\)".*/\\1/' {{}} + 2> /dev/null

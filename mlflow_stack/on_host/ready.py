@@ -4,8 +4,8 @@ proxy HOST:PORT NAME [PATH…] [--tracking] [--certificate FILE]: exit 0 when th
 SERVER is http://HOST:PORT, https://HOST:PORT or unix:/PATH of its socket.
 
 `tracking`: /health answers through the address that clients use, a call that needs the database succeeds, and with
---artifacts a file goes up, comes back identical and is deleted again. (/health alone answers 200 while PostgreSQL is
-down.) `model`: /ping answers and the model predicts for the input example that was logged with it, if there is one.
+--artifacts a file goes up, comes back identical and is deleted again. (/health alone answers 200 while the database
+is down.) `model`: /ping answers and the model predicts for the input example that was logged with it, if there is one.
 `login`: it refuses who has none. `proxy`: by NAME, each PATH is refused without a login, with --tracking its /health
 answers, and with --certificate it shows the one in FILE (PEM), which may have been replaced since it started.
 

@@ -51,8 +51,9 @@ PROXY_DIRECTORIES = (
 DATABASE_DIRECTORIES = (Directory(layout.DATABASE_TLS_DIR, "700", "postgres", "postgres"),)
 
 PROGRAMS = (
-    *("accounts.py", "azure_store.py", "check_environment.py", "fetch.sh", "gcs_store.py", "object_store.py"),
-    *("over_socket.py", "permissions.py", "ready.py", "s3_store.py", "schema.py", "supervise.py", "with_login.py"),
+    *("accounts.py", "azure_store.py", "check_environment.py", "database.py", "dumps.py", "fetch.sh", "gcs_store.py"),
+    *("needs.py", "object_store.py", "over_socket.py", "permissions.py", "ready.py", "s3_store.py", "schema.py"),
+    *("supervise.py", "with_login.py"),
 )
 
 
@@ -89,7 +90,7 @@ def _packages(settings: Settings, survey: HostSurvey) -> list[str]:
     if "postgresql" in settings.groups:
         packages += survey.platform.postgresql_packages
     if "tracking" in settings.groups:
-        packages += survey.platform.client_packages
+        packages += survey.platform.mysql_client_packages if settings.uses_mysql else survey.platform.client_packages
     if settings.has_proxy:
         packages += survey.platform.proxy_packages
     if settings.uses_acme:

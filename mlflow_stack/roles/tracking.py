@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from pyinfra.api.deploy import deploy
+from pyinfra.api.exceptions import DeployError
 from pyinfra.api.operation import OperationMeta
 
 from mlflow_stack.domain import layout
+from mlflow_stack.domain.database import MYSQL_PASSFILE, PASSFILE, mysql_options, passfile, password_fault, pgpass
 from mlflow_stack.domain.environment import EnvironmentSpec, schema_revision
 from mlflow_stack.domain.files import ManagedFile
 from mlflow_stack.domain.permissions import CONFIGURATION, KEY, KEY_FILE, key_file, wanted
 from mlflow_stack.domain.permissions import configuration as permissions_configuration
 from mlflow_stack.domain.survey import HostSurvey
-from mlflow_stack.domain.tracking import PASSFILE, allowed_hosts, environment_file, pgpass
+from mlflow_stack.domain.tracking import allowed_hosts, environment_file
 from mlflow_stack.operations import certificates, files, mlflow, permissions, service
 from mlflow_stack.roles import artifacts, passwords
 from mlflow_stack.roles.conda import mlflow_environment
@@ -46,7 +48,7 @@ def deploy_tracking(settings: Settings, survey: HostSurvey, environment_built: O
         uri=settings.database_uri,
         target=schema_revision(environment.requirements) or "",
         allow_upgrade=tracking.upgrade_database,
-        passfile=PASSFILE if credentials else "",
+        passfile=passfile(settings.database_uri) if credentials else "",
         servers=settings.stack_hosts["tracking"],
     )
     accounts = _accounts(settings, environment)
@@ -151,8 +153,9 @@ def _given_authority(settings: Settings) -> list[ManagedFile]:
 
 def _surplus(settings: Settings) -> list[str]:
     """Return what a database that the host had before has left there."""
+    used = passfile(settings.database_uri) if settings.database_needs_password else ""
     return [
-        *([] if settings.database_needs_password else [PASSFILE]),
+        *(each for each in (PASSFILE, MYSQL_PASSFILE) if each != used),
         *([] if layout.DATABASE_CA_FILE in settings.database_uri else [layout.DATABASE_CA_FILE]),
     ]
 
@@ -162,4 +165,8 @@ def _credentials(settings: Settings) -> list[ManagedFile]:
         return []
     databases = settings.stack_hosts["postgresql"]
     password = passwords.set_by(databases, *settings.database_password, stack=settings.inventory.stack)
-    return [ManagedFile(PASSFILE, pgpass(password), mode="600", is_secret=True)]
+    path = passfile(settings.database_uri)
+    if fault := password_fault(settings.database_uri, password):
+        raise DeployError(f"{settings.database_password[1]} {fault}")
+    text = mysql_options(password) if path == MYSQL_PASSFILE else pgpass(password)
+    return [ManagedFile(path, text, mode="600", is_secret=True)]

@@ -8,7 +8,7 @@ import pytest
 
 from mlflow_stack.domain import plan as plans
 from mlflow_stack.domain.bounds import within
-from mlflow_stack.domain.tracking import PASSFILE
+from mlflow_stack.domain.database import PASSFILE
 from mlflow_stack.facts.batch import TITLE
 from tests.plan.conftest import Answers, Plan, Planner, answers_when_done, host
 from tests.unit.recorded import lines

@@ -130,6 +130,43 @@ def test_database_of_another_provider_is_used_as_it_is_given() -> None:
     assert (found.database_uri, found.database_password) == (uri, ("env:DB", "tracking_database_password"))
 
 
+def test_mysql_of_another_provider_gets_tls_and_a_file_with_its_password() -> None:
+    uri = "mysql+pymysql://u@db.example.com/d"
+    file = "read_default_file=/run/mlflow-tracking/mysql.cnf&read_default_group=pymysql"
+
+    plain = settings(tracking_database_uri=uri)
+    found = settings(tracking_database_uri=uri, tracking_database_password="env:DB")
+
+    assert plain.database_uri == f"{uri}?ssl_check_hostname=false"
+    assert found.database_uri == f"{uri}?ssl_check_hostname=false&{file}"
+    assert (found.uses_mysql, found.database_needs_password) == (True, True)
+
+
+def test_driver_of_mysql_is_for_hosts_of_tracking_servers_on_it() -> None:
+    mysql = {"tracking_database_uri": "mysql+pymysql://u@db/d"}
+
+    assert settings().addons == ()
+    assert settings(("tracking",), **mysql).addons == ("mysql",)
+    assert settings(("production",), **mysql).addons == ()
+
+
+@pytest.mark.parametrize(
+    ("groups", "uri", "expected"),
+    [
+        (("tracking",), "postgresql+psycopg2://u@db/d", True),
+        (("tracking",), "mysql+pymysql://u@127.0.0.1/d", True),
+        (("tracking", "postgresql"), "postgresql+psycopg2://u@127.0.0.1/d", False),
+        (("tracking", "postgresql"), "postgresql+psycopg2://u@db/d", True),
+        (("production",), "postgresql+psycopg2://u@db/d", False),
+        (("tracking", "postgresql"), "", False),
+    ],
+)
+def test_database_is_looked_at_where_somebody_else_manages_it(
+    groups: tuple[str, ...], uri: str, expected: bool
+) -> None:
+    assert settings(groups, tracking_database_uri=uri).has_foreign_database is expected
+
+
 def test_database_of_another_provider_may_ask_for_no_password() -> None:
     found = settings(tracking_database_uri="postgresql+psycopg2://u@db/d")
 

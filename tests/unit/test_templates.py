@@ -42,6 +42,10 @@ BUCKET = {
     "tracking_artifacts_credentials": "env:STORE_KEY",
     "tracking_artifacts_ca_file": "minio.pem",
 }
+MYSQL = {
+    "tracking_database_uri": "mysql+pymysql://mlflow_user@db.example.com:3306/mlflow_db",
+    "tracking_database_password": "env:MLFLOW_DB_PASSWORD",
+}
 MODELS = {
     "production_models": {"diabetes": {"uri": "models:/diabetes@champion"}},
     "production_tracking_uri": "https://mlflow.example.com",
@@ -80,6 +84,7 @@ RENDERED: dict[str, Callable[[], str]] = {
     "object-store/etc/mlflow/tracking.env": lambda: environment_file(
         variables(settings(tracking_bind="unix", **BUCKET))
     ),
+    "mysql-database/etc/systemd/system/mlflow-tracking.service": lambda: _tracking_unit(**MYSQL),
     "production/etc/systemd/system/mlflow-production.service": lambda: render(
         f"{layout.UNIT_DIR}/mlflow-production.service"
     ),
@@ -157,6 +162,7 @@ RENDERED: dict[str, Callable[[], str]] = {
     "firewall/etc/mlflow/firewall.nft": _rules,
     "firewall/etc/systemd/system/mlflow-firewall.service": unit_text,
     "local-database/etc/mlflow/tracking.env": lambda: environment_file(variables(settings())),
+    "mysql-database/etc/mlflow/tracking.env": lambda: environment_file(variables(settings(**MYSQL))),
     "remote-database/etc/mlflow/tracking.env": lambda: environment_file(
         variables(settings(**REMOTE, tracking_bind="0.0.0.0", tracking_public_name="mlflow.example.com"))
     ),
@@ -220,6 +226,7 @@ LIMITS = {
     "remote-database": 1.3,
     # It connects to the store, and so to any host.
     "object-store": 1.1,
+    "mysql-database": 1.3,
     "production": 1.5,
     "unix": 0.5,
     "firewall": 2.8,

@@ -221,6 +221,11 @@ def test_schema_is_unknown_then_at_a_revision() -> None:
     [
         ('{"revision": null}', SchemaState(None, "")),
         ('{"error": "connection refused"}', SchemaState(None, "connection refused")),
+        (
+            '{"revision": "0123456789ab", "known": true, "begun": ["dc11669786a5", "/x.sql.gz"]}',
+            SchemaState("0123456789ab", "", dump="/x.sql.gz"),
+        ),
+        ('{"revision": "0123456789ab", "known": true, "begun": ["dc11669786a5", ""]}', SchemaState(None, "")),
     ],
 )
 def test_schema_of_a_database_without_tables_or_without_a_server(line: str, expected: SchemaState) -> None:
