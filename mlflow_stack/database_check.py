@@ -83,7 +83,7 @@ def _password(settings: Settings) -> str:
 
 
 def _target(settings: Settings) -> str:
-    return schema_revision(settings.conda.lock_file.read_text()) or ""
+    return schema_revision(settings.conda.locked()) or ""
 
 
 def _way(host: Host, server: Server) -> AbstractContextManager[int]:
