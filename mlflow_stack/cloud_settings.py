@@ -33,17 +33,16 @@ def load(sections: Iterable[str], overlay: Path | None = None) -> dict[str, Role
     `overlay` is a file like those of group_data/, whose settings win. Raises SettingsRefused with all problems.
     """
     data = values(DEFAULTS) | (values(overlay) if overlay else {})
-    known, models = unknown_settings(data), role_models()
-    chosen = {name: (models[name], ...) for name in sections}
-    form = create_model("Chosen", __config__=ConfigDict(strict=True, extra="forbid"), **chosen)  # type: ignore[call-overload]
-    given = {name: part for name, part in split_by_role(data).items() if name in chosen}
+    problems, models = unknown_settings(data), role_models()
+    fields: Any = {name: (models[name], ...) for name in sections}
+    form = create_model("Chosen", __config__=ConfigDict(strict=True, extra="forbid"), **fields)
     try:
-        form = form(**given)
+        checked = form(**{name: part for name, part in split_by_role(data).items() if name in fields})
     except ValidationError as error:
-        raise SettingsRefused([*known, *problems_of(error)]) from None
-    if known:
-        raise SettingsRefused(known)
-    return {name: getattr(form, name) for name in chosen}
+        problems += problems_of(error)
+    if problems:
+        raise SettingsRefused(problems)
+    return {name: getattr(checked, name) for name in fields}
 
 
 def values(path: Path) -> dict[str, Any]:
