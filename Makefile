@@ -4,7 +4,9 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 # In the order of what they cost; the order in which `make test` runs them.
 FAST_TESTS := tests/unit tests/plan
-LAB_TESTS := tests/lab_conda tests/lab tests/vagrant tests/e2e
+# Real database servers on loopback; they need the packages of `make test-packages`.
+SERVER_TESTS := tests/servers
+LAB_TESTS := tests/lab_conda tests/lab tests/vagrant tests/image tests/gcp tests/e2e
 # Seconds: a guard against a run that hangs, not a measure of how long it takes. SIGINT lets pytest clean up.
 PYTEST = timeout --foreground --signal=INT --kill-after=120 $(1) $(RUN) -m pytest
 
@@ -13,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv packages test-packages demo demo-down lab lab-down static check audit test kill-sweep bench bench-compare lock docs
+.PHONY: help image venv packages test-packages demo demo-down lab lab-down static check audit test kill-sweep bench bench-compare lock docs
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +47,9 @@ lab: packages venv  ## one empty host on this machine, which inventory.py names 
 lab-down: venv  ## remove the lab
 	@$(RUN) -m lab down
 
+image: venv  ## the tracking server's container image, by the settings image_* (buildah)
+	@$(RUN) -m mlflow_stack image build
+
 static: venv
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
@@ -60,7 +65,7 @@ audit: venv  ## known vulnerabilities of the locked packages (a network that rea
 	$(RUN) scripts/audit.py
 
 test: test-packages static  ## everything, on real hosts in the lab (root)
-	$(call PYTEST,7200) --numprocesses=2 --dist=loadscope --no-loadscope-reorder $(LAB_TESTS) $(FAST_TESTS)
+	$(call PYTEST,7200) --numprocesses=2 --dist=loadscope --no-loadscope-reorder $(LAB_TESTS) $(SERVER_TESTS) $(FAST_TESTS)
 
 # CI does a part of it, another one each day.
 kill-sweep: test-packages venv  ## kill a run at every operation, on clones: an hour (root)
@@ -71,6 +76,8 @@ bench: packages venv  ## measure what bench/README.md lists (root)
 	$(RUN) -m bench.first_converge
 	$(RUN) -m bench.footprint
 	$(RUN) -m bench.proxy
+	$(RUN) -m bench.object_store
+	$(RUN) -m bench.image
 
 bench-compare: packages venv  ## first and no-op runs beside Ansible and stock pyinfra (root, an hour)
 	$(RUN) -m bench.compare

@@ -151,8 +151,10 @@ tracking_job_execution = False
 # a database on another host, or with tracking_job_execution.
 tracking_network = False
 
-# Database that MLflow Stack does not manage, as postgresql+psycopg2://USER@HOST:PORT/DATABASE?sslmode=require. Empty:
-# that of the host of the group "postgresql".
+# Database that MLflow Stack does not manage: postgresql+psycopg2://USER@HOST:PORT/DATABASE for PostgreSQL 12 or newer,
+# mysql+pymysql://USER@HOST:PORT/DATABASE for MySQL 8.0.16, MariaDB 10.5 or newer. On another host it has to have TLS,
+# unless ?sslmode=disable, or ?ssl_disabled=true, says that it may do without. Each run looks at it before it changes
+# anything. Empty: that of the host of the group "postgresql".
 tracking_database_uri = ""
 
 # Password for tracking_database_uri, as a reference: "env:NAME", "file:PATH" or "cmd:COMMAND", read where pyinfra
@@ -160,20 +162,14 @@ tracking_database_uri = ""
 tracking_database_password = ""
 
 # File, where pyinfra runs, with the authorities (PEM) that the certificate of tracking_database_uri's server has to be
-# from, as providers offer it. With it the server is checked (sslmode=verify-full). The authority of its own stack's
-# database a tracking host trusts by itself.
+# from, as providers offer it. With it the server is looked at, its name too (sslmode=verify-full); without it the
+# connection is encrypted, with whoever answers. The authority of its own stack's database a tracking host trusts by
+# itself.
 tracking_database_ca_file = ""
 
-# Directory that artifacts are kept in. Clients reach them through the server only, and need no rights of their own.
-tracking_artifacts_destination = "/var/lib/mlflow/artifacts"
-
-# True says that this directory is one network file system, mounted on all tracking hosts of the stack: several
-# tracking servers need that, and each run checks it by a mark in the directory. The directory must be there, and the
-# user mlflow must have the same uid on all of them; MLflow Stack never changes the owner of files in it.
-tracking_artifacts_shared = False
-
 # True lets a run put a newer MLflow on a database of an older one. That changes the database one-way; the run dumps
-# it below /var/backups/mlflow before. False: such a run is refused and the old server goes on.
+# it below /var/backups/mlflow before. False: such a run is refused and the old server goes on. MySQL takes nothing back
+# of an upgrade that fails: then the server stays down until the dump is restored.
 tracking_upgrade_database = False
 
 # True lets each user of the proxy (proxy_users) see and change only what they have made themselves, and what is granted
@@ -199,6 +195,46 @@ tracking_model_permissions = {}
 
 # Seconds that a started server may take until it answers with a working database.
 tracking_ready_timeout_s = 180
+
+# --- tracking_artifacts: where the tracking server keeps artifacts ------------------------------------------------
+
+# A directory of the host, or a prefix in an object store: "s3://BUCKET/PREFIX" (Amazon S3, and servers that speak the
+# same), "gs://BUCKET/PREFIX" (Google Cloud Storage) or "wasbs://CONTAINER@ACCOUNT.blob.core.windows.net/PREFIX" (Azure
+# Blob Storage). Clients reach artifacts through the server only, and need no rights of their own. A bucket has to be
+# there, and is tried before the server is told of it. With one the server may connect to other hosts.
+tracking_artifacts_destination = "/var/lib/mlflow/artifacts"
+
+# True says that the directory is a network file system, mounted on all tracking hosts of the stack: several tracking
+# servers need that, or an object store. Each run sees that something is mounted there, and the same on all of them, by
+# a mark in the directory. The user mlflow must have the same uid on all of them; MLflow Stack never changes the owner
+# of files in it.
+tracking_artifacts_shared = False
+
+# Address of the object store, for a server of your own that speaks S3, as "https://minio.example.com:9000", or an
+# emulator of Google's. Empty: that of the provider. With http:// artifacts cross the network in the clear.
+tracking_artifacts_endpoint = ""
+
+# Region of the bucket, for S3, as "eu-central-1". A bucket in another one is refused. Empty: the client finds it.
+tracking_artifacts_region = ""
+
+# Who the server is to the object store: for S3 the id of an access key here, and its secret below. Empty, with
+# tracking_artifacts_credentials: the identity that the provider has given the host (instance profile, service account,
+# managed identity).
+tracking_artifacts_access_key_id = ""
+
+# What lets the server in, as a reference: "env:NAME", "file:PATH" or "cmd:COMMAND", read where pyinfra runs. For s3://
+# it is the secret access key, for gs:// the key of a service account (the JSON file), for wasbs:// the key of the
+# storage account or a connection string. To change it, change what is referred to: the next run tries it and takes it
+# to the hosts.
+tracking_artifacts_credentials = ""
+
+# File, where pyinfra runs, with the authorities (PEM) that the certificate of tracking_artifacts_endpoint has to be
+# from. Empty: those that came with the client.
+tracking_artifacts_ca_file = ""
+
+# The tracking_artifacts_destination of before, once you have copied everything in it to the present one. A run that
+# would leave artifacts behind is refused without; nothing is ever removed there.
+tracking_artifacts_moved_from = ""
 
 # --- production: models served from the registry -----------------------------------------------------------------
 
@@ -308,3 +344,233 @@ proxy_users = {"admin": "generated"}
 
 # Size in MiB of a request to a model at most. What goes to the tracking server may have any size.
 proxy_max_request_mib = 16
+
+# --- image: container images, for platforms that run those ---------------------------------------------------------
+
+# Name of the tracking server's image, with its registry where it is to be pushed, and without a tag: that is made of
+# MLflow's version and of what the image is built from.
+image_name = "mlflow-tracking"
+
+# Python version of the tracking server's image; locks/ holds a lock file for each that can be chosen.
+image_python = "3.12"
+
+# The image that others are built on: a Debian with Python and its venv. {python} is the version, image_python or what a
+# model asks for. Add @sha256:… for one that never changes. Where no registry is reached, `python -m mlflow_stack image
+# base` makes one of Debian's packages, with Debian's Python.
+image_base = "docker.io/library/python:{python}-slim-bookworm"
+
+# What the tracking server's image can use beside PostgreSQL and a mounted directory: "mysql" (MySQL and MariaDB), "s3"
+# (S3 and what speaks the same), "gcs" (Google Cloud Storage), "azure" (Azure Blob Storage). All take 45 MB.
+image_addons = ["mysql", "s3", "gcs", "azure"]
+
+# Package index to install from while an image is built. Empty: PyPI.
+image_package_index_url = ""
+
+# File, where images are built, with the authorities (PEM) that the index's certificate has to be from. Empty: those
+# that the base image and the installer trust.
+image_package_ca_file = ""
+# --- aws: MLflow on Amazon Web Services, by `python -m mlflow_stack aws` -------------------------------------------
+
+# Name of the stack: its stacks of CloudFormation are NAME-network, NAME-data and so on, and its repository, database,
+# load balancer and service are NAME. What a stack is called can't be changed; another name is another stack.
+aws_name = "mlflow"
+
+# The account that the stack belongs into: with the credentials of any other nothing is done. Required.
+aws_account_id = ""
+
+# The region, as "eu-central-1". Required.
+aws_region = ""
+
+# False makes the network, the data and the machines of aws_hosts, and no service on Fargate.
+aws_service = True
+
+# Tag of the tracking server's image in the repository NAME of the account's registry (ECR). Tags there can't be moved.
+aws_image_tag = ""
+
+# Certificate of AWS Certificate Manager for tracking_public_name, in the same region. Without it aws_clear_text is
+# needed.
+aws_certificate_arn = ""
+
+# Zone of Route 53 that gets a record for tracking_public_name. Empty: you make the name lead to the load balancer.
+aws_hosted_zone_id = ""
+
+# True says that passwords and data may cross the network in the clear: needed without aws_certificate_arn.
+aws_clear_text = False
+
+# True makes the load balancer's addresses private: only the network and what is connected to it (VPN, peering) gets
+# there, and `aws apply` has to be run from there to see it answer.
+aws_internal = False
+
+# Network (CIDR) that may reach the load balancer, and the proxies of aws_hosts. The default is everybody, who then
+# meets TLS and a login (proxy_users).
+aws_client_network = "0.0.0.0/0"
+
+# Tasks that always run. Two or more outlive the loss of an availability zone.
+aws_min_tasks = 1
+
+# Tasks that run at most, when the processors are busy.
+aws_max_tasks = 4
+
+# Processor of a task: 1024 is one.
+aws_task_cpu = 1024
+
+# Memory of a task in MiB; what Fargate gives depends on aws_task_cpu.
+aws_task_memory_mib = 2048
+
+# Days for which the server's log is kept.
+aws_log_days = 30
+
+# Name of the bucket for artifacts, which the stack makes. Empty: NAME-ACCOUNT-REGION.
+aws_bucket = ""
+
+# Days for which an artifact that was deleted or overwritten can be brought back.
+aws_bucket_keep_days = 90
+
+# Kind of the database.
+aws_database_engine = "postgresql"
+
+# The version that it begins with, as "17.11" (PostgreSQL) or "8.4.9" (MySQL). Amazon raises the last part by itself, at
+# night; leave the setting then as it is.
+aws_database_version = "17.11"
+
+# Size of its machine.
+aws_database_class = "db.t4g.small"
+
+# Its disk in GiB. It can grow and never shrink.
+aws_database_storage_gib = 20
+
+# True keeps a second database in another availability zone, which takes over by itself, at twice the price.
+aws_database_multi_az = False
+
+# Days that the database can be brought back to, second by second.
+aws_database_backup_days = 7
+
+# Addresses of the stack's own network. It must not overlap those that it is to be connected with.
+aws_network = "10.42.0.0/16"
+
+# A network (VPC) of yours, in place of an own one.
+aws_vpc_id = ""
+
+# Its subnets for the load balancer and for aws_hosts.
+aws_public_subnet_ids = []
+
+# Its subnets for the tasks, which have to lead to the registry and to S3 (by a NAT gateway or endpoints). Empty: the
+# public ones, with a public address for each task that nobody but the load balancer may connect to.
+aws_task_subnet_ids = []
+
+# Its subnets for the database.
+aws_database_subnet_ids = []
+
+# Virtual machines for deploy.py, with the stack's database and bucket (docs/how-to/aws.md):
+#
+#   aws_hosts = {
+#       "mlflow1": {
+#           "type": "t3.medium",  # its size
+#           "disk_gib": 20,       # its disk
+#       },
+#   }
+aws_hosts = {}
+
+# Image (AMI) of these machines: Debian's of the region. It is named, and never the newest, since another one replaces
+# the machine.
+aws_host_image = ""
+
+# The user that the image lets in.
+aws_host_user = "admin"
+
+# Key pair of EC2 that logs in there.
+aws_host_key = ""
+
+# Network (CIDR) that may reach SSH there.
+aws_ssh_network = ""
+
+# --- gcp: a stack on Google Cloud, made by `python -m mlflow_stack gcp` (docs/how-to/gcp.md) -----------------------
+
+# Id of the project. Set it, and what else differs from here, in group_data/gcp.py. The project must be there, with
+# billing; its APIs are enabled when they are needed.
+gcp_project = ""
+
+# Region of everything, as "europe-west1". It can't be changed later: a bucket and a database do not move.
+gcp_region = ""
+
+# Name of the stack, and of all that is made for it. Several stacks may be in one project under different names.
+gcp_name = "mlflow"
+
+# True runs the tracking server on Cloud Run. False is for machines alone (gcp_machines); a service that is there stays.
+gcp_cloud_run = True
+
+# Image of the tracking server in the stack's registry, REGION-docker.pkg.dev/PROJECT/NAME, as
+# "mlflow-tracking:3.17.2". Its digest is what runs, so that a tag that names another image is seen as a change.
+gcp_image = ""
+
+# Instances that are kept when nobody asks. 0 costs nothing then, and the first request waits for a start.
+gcp_min_instances = 0
+
+# Instances at most. Each may hold up to 15 connections to the database for each worker (tracking_workers).
+gcp_max_instances = 3
+
+# Processors of an instance: 1, 2, 4 or 8.
+gcp_cpu = 1
+
+# Memory of an instance in MiB. One worker takes 480 MiB, and files in /tmp are in memory too.
+gcp_memory_mib = 2048
+
+# True lets the whole world reach the server, which then asks for a login itself: the users are proxy_users. False: only
+# whom IAM lets in reaches it at all (gcp_invokers), with a token of Google's in MLFLOW_TRACKING_TOKEN.
+gcp_public = False
+
+# Who may call the server beside the project's owners, for example ["group:data-science@example.com"].
+gcp_invokers = []
+
+# Name of the service account that the server runs as, without @ and what follows. Empty: <gcp_name>-tracking.
+gcp_service_account = ""
+
+# Bucket of the artifacts, without gs://. Empty: <gcp_project>-<gcp_name>.
+gcp_bucket = ""
+
+# Days that a deleted or overwritten artifact is kept for in the bucket. It is paid for meanwhile.
+gcp_bucket_keep_days = 30
+
+# Version of the Cloud SQL instance: POSTGRES_14 to POSTGRES_19 as far as Cloud SQL has them, MYSQL_8_0 or MYSQL_8_4.
+gcp_database_version = "POSTGRES_17"
+
+# Edition of Cloud SQL. "ENTERPRISE_PLUS" has other tiers and costs more.
+gcp_database_edition = "ENTERPRISE"
+
+# Tier of the instance: db-custom-PROCESSORS-MEMORY_IN_MIB, or "db-f1-micro" to try it (shared, no service level). A
+# change restarts the database.
+gcp_database_tier = "db-custom-1-3840"
+
+# Size of its disk in GB. It grows by itself, and never shrinks.
+gcp_database_disk_gb = 10
+
+# True keeps a second instance in another zone, which takes over when the first fails. It doubles the price.
+gcp_database_highly_available = False
+
+# Virtual machines for deploy.py, with this database and bucket (docs/how-to/gcp.md):
+#
+#   gcp_machines = {
+#       "mlflow1": {
+#           "zone": "europe-west1-b",          # required, in gcp_region
+#           "machine_type": "e2-standard-2",
+#           "disk_gb": 30,
+#       },
+#   }
+#
+# One that is no longer listed is left as it is.
+gcp_machines = {}
+
+# Image of the machines, as PROJECT/FAMILY.
+gcp_machine_image = "debian-cloud/debian-12"
+
+# User that pyinfra logs in as. It is made by the image, with sudo.
+gcp_machine_user = "deploy"
+
+# File with the public key of that user, as "~/.ssh/id_ed25519.pub". Needed for gcp_machines.
+gcp_machine_ssh_key = ""
+
+# Networks (CIDR) that reach the machines by SSH, HTTP and HTTPS. Needed for gcp_machines.
+gcp_machine_clients = []
+
+# VPC network of the machines. It is connected with Google's, for the database's private address.
+gcp_network = "default"

@@ -101,7 +101,7 @@ def check_inventory(
 
 
 def _check_host(entry: HostEntry) -> tuple[Settings | None, list[str]]:
-    problems = _unknown_settings(entry) + _group_conflicts(entry)
+    problems = unknown_settings(entry.data, entry.foreign_keys) + _group_conflicts(entry)
     if not set(entry.groups) & set(ROLES):
         problems.append(f"in no group of a role; put it into one of {', '.join(ROLES)} in the inventory")
     try:
@@ -112,16 +112,22 @@ def _check_host(entry: HostEntry) -> tuple[Settings | None, list[str]]:
             groups=entry.groups,
         )
     except ValidationError as error:
-        details = error.errors()
-        absent = [detail for detail in details if detail["type"] == "missing" and len(detail["loc"]) == 2]
-        return None, problems + _absent(absent) + [_describe(detail) for detail in details if detail not in absent]
+        return None, problems + problems_of(error)
     return settings, problems
 
 
-def _unknown_settings(entry: HostEntry) -> list[str]:
+def problems_of(error: ValidationError) -> list[str]:
+    """Return what is wrong with the settings of roles, a sentence each."""
+    details = error.errors()
+    absent = [detail for detail in details if detail["type"] == "missing" and len(detail["loc"]) == 2]
+    return _absent(absent) + [_describe(detail) for detail in details if detail not in absent]
+
+
+def unknown_settings(data: Collection[str], foreign_keys: frozenset[str] = frozenset()) -> list[str]:
+    """Return a sentence for each name that is neither a setting's nor one of `foreign_keys`."""
     known = setting_names()
     problems = []
-    for key in sorted(set(entry.data) - set(known) - entry.foreign_keys):
+    for key in sorted(set(data) - set(known) - foreign_keys):
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
         hint = f"did you mean {near[0]}?" if near else "docs/settings.md lists them; name data of your own custom_…"
         if near or not key.startswith("custom_"):
@@ -160,7 +166,7 @@ def _describe(detail: ErrorDetails) -> str:
 
 def _may_hold_a_secret(text: str) -> bool:
     """Return whether a setting, by its name or its value, is where somebody may have written a secret itself."""
-    return any(word in text for word in ("password", "users", "proxy_tls_key"))
+    return any(word in text for word in ("password", "credentials", "users", "proxy_tls_key"))
 
 
 def _shared_ports(settings: Settings) -> list[str]:

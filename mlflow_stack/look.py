@@ -8,6 +8,7 @@ nothing to do costs few round trips. What can't be known that early is left for 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -92,6 +93,22 @@ def look(fact: type[FactBase[Answer]], **arguments: Any) -> Answer:
         found.take(host, [question])
     if question.key not in found.answers:
         raise Unanswered(question)
+    answer: Answer = found.answers[question.key]
+    return answer
+
+
+def look_telling(fact: type[FactBase[Answer]], secret: str, **arguments: Any) -> Answer:
+    """Return what a fact finds that is told a secret on standard input; asked once in a look, and by itself.
+
+    What is asked together is in the text of one command, where every user of the host can read it.
+    """
+    found, question = _current(), Question(fact, arguments)
+    if found is None or question.key not in found.answers:
+        # As a file: pyinfra's --debug prints what a fact is given, and would print a text.
+        told: Answer = host.get_fact(fact, _stdin=io.StringIO(secret), **arguments)
+        if found is None:
+            return told
+        found.answers[question.key] = told
     answer: Answer = found.answers[question.key]
     return answer
 

@@ -78,6 +78,11 @@ class Platform:
         return (f"postgresql-client-{self.postgresql}",)
 
     @property
+    def mysql_client_packages(self) -> tuple[str, ...]:
+        """The same for MySQL: MariaDB's programs, which all of them have, and which know MySQL's servers too."""
+        return ("mariadb-client",)
+
+    @property
     def postgresql_conf_dir(self) -> str:
         """Directory of postgresql.conf, pg_hba.conf and conf.d/ of the cluster that the package creates."""
         return f"/etc/postgresql/{self.postgresql}/main"

@@ -22,7 +22,7 @@ from mlflow_stack.domain.plan import HostPlan, PlannedCommand, PlannedOperation
 from mlflow_stack.facts.batch import Question
 from mlflow_stack.facts.files import FileStates, FileTexts
 from mlflow_stack.look import Later, Look, Unanswered, begin
-from mlflow_stack.operations.commands import Remove, Sql, Write
+from mlflow_stack.operations.commands import Remove, Told, Write
 from mlflow_stack.report import operation_name
 from mlflow_stack.running import wants_plan
 
@@ -164,7 +164,7 @@ def _planned(command: PyinfraCommand, texts: dict[str, str], states: dict[str, s
         before = texts.get(command.path)
         diff = plans.HIDDEN if command.is_secret else plans.difference(command.path, before, None)
         return PlannedCommand(text, path=command.path, change="removed", diff=diff)
-    stdin = command.shown if isinstance(command, Sql) else ""
+    stdin = command.shown if isinstance(command, Told) else ""
     if not stdin and isinstance(command, StringCommand):
         stdin = str(command.connector_arguments.get("_stdin", ""))
     return PlannedCommand(text, stdin=stdin)

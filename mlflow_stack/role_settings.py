@@ -7,11 +7,12 @@ The models carry types and limits and no defaults; the defaults and what each se
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from mlflow_stack.domain.database import is_mysql
 from mlflow_stack.domain.listening import UNIX
 from mlflow_stack.setting_types import (
     REPOSITORY,
@@ -30,7 +31,6 @@ from mlflow_stack.setting_types import (
     ProxyAddress,
     RegistryUrl,
     StackName,
-    artifacts_directory,
     database_uri,
     firewall_entry,
     lock_exists,
@@ -93,9 +93,10 @@ class CondaSettings(RoleSettings):
         url = self.installer_url.replace("{version}", self.installer_version).replace("{arch}", architecture)
         return url, self.installer_sha256[architecture]
 
-    @property
-    def lock_file(self) -> Path:
-        return REPOSITORY / "locks" / f"mlflow-py{self.python}.txt"
+    def locked(self, addons: Sequence[str] = ()) -> str:
+        """Return the packages of the MLflow environment, and of add-ons to it, as a hash-locked requirements file."""
+        names = ("mlflow", *addons)
+        return "".join((REPOSITORY / "locks" / f"{name}-py{self.python}.txt").read_text() for name in names)
 
 
 class PostgresqlSettings(RoleSettings):
@@ -143,8 +144,6 @@ class TrackingSettings(RoleSettings):
     database_uri: Annotated[str, AfterValidator(database_uri)]
     database_password: Annotated[str, AfterValidator(outside_reference)]
     database_ca_file: str
-    artifacts_destination: Annotated[AbsolutePath, AfterValidator(artifacts_directory)]
-    artifacts_shared: bool
     upgrade_database: bool
     permissions: bool
     admins: list[UserName]
@@ -171,11 +170,25 @@ class TrackingSettings(RoleSettings):
                 "tracking_database_ca_file is for tracking_database_uri, which is empty; the hosts of one stack know "
                 "each other by themselves"
             )
+        if "ssl_disabled" in self.database_uri:
+            raise ValueError(
+                "tracking_database_uri has ssl_disabled, and tracking_database_ca_file says whom the certificate has "
+                "to be from; leave one of them out"
+            )
         mode = re.search(r"[?&]sslmode=([a-z-]*)", self.database_uri)
         if mode and not mode[1].startswith("verify-"):
             raise ValueError(
                 f"tracking_database_uri has sslmode={mode[1]}, which does not look at the certificate, and "
                 "tracking_database_ca_file says whom it has to be from; take sslmode out of the URI (verify-full)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _permissions_have_tables(self) -> TrackingSettings:
+        if self.permissions and is_mysql(self.database_uri):
+            raise ValueError(
+                "tracking_permissions needs PostgreSQL: MLflow's own migrations of its tables fail on MySQL and "
+                "MariaDB, as they give two foreign keys the name fk_user_id; set it to False"
             )
         return self
 

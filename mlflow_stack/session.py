@@ -97,7 +97,7 @@ def lose(host: Host, reason: str) -> None:
         return
     _losses[host] = reason
     logger.error(f"{host.print_prefix}Lost: {reason}; {REMAINS}")
-    if transport := _transport(host):
+    if transport := transport_of(host):
         transport.close()  # and not the client: pyinfra would trip over one without a transport
 
 
@@ -160,7 +160,7 @@ _end = _End()
 
 def _open(host: Host, command: str) -> Channel | None:
     """Start a command beside those of pyinfra, on the connection that it has already."""
-    if transport := _transport(host):
+    if transport := transport_of(host):
         explain_end(transport)
         channel = transport.open_session()
         channel.exec_command(command)
@@ -189,7 +189,8 @@ def explain_end(transport: Transport) -> None:
     transport.get_exception = get_exception  # type: ignore[method-assign]
 
 
-def _transport(host: Host) -> Transport | None:
+def transport_of(host: Host) -> Transport | None:
+    """Return pyinfra's SSH connection with a host; None where it has none."""
     connector = host.connector
     return connector.client.get_transport() if isinstance(connector, SSHConnector) and connector.client else None
 

@@ -12,9 +12,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from mlflow_stack.domain.database import is_mysql
 from mlflow_stack.domain.firewall import parse_opening
 from mlflow_stack.domain.listening import UNIX
 from mlflow_stack.domain.model_uri import parse_model_uri
+from mlflow_stack.on_host.database import parse
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -80,14 +82,34 @@ def _is_reference(value: str) -> bool:
 def database_uri(value: str) -> str:
     if not value:
         return value
-    if not value.startswith("postgresql+psycopg2://"):
+    if not value.startswith(("postgresql+psycopg2://", "mysql+pymysql://")):
         raise ValueError(
-            "expected postgresql+psycopg2://USER@HOST:PORT/DATABASE; the driver must be named, because SQLAlchemy 2.1 "
-            "takes a bare postgresql:// for psycopg 3, which is not installed"
+            "expected postgresql+psycopg2://USER@HOST:PORT/DATABASE, or mysql+pymysql://… for MySQL and MariaDB; the "
+            "driver must be named, because SQLAlchemy 2.1 takes a bare postgresql:// for psycopg 3, which is not "
+            "installed"
         )
     if without_password(value) != value:
         raise ValueError("holds a password; leave it out of the URI and set tracking_database_password to a reference")
+    if is_mysql(value):
+        _whole_mysql_uri(value)
     return value
+
+
+def _whole_mysql_uri(value: str) -> None:
+    """Raise ValueError for what PyMySQL would guess at, or understand in another way than SQLAlchemy does."""
+    try:
+        server = parse(value)
+    except ValueError:
+        raise ValueError("expected a number as port") from None
+    if not (server.host and server.user and re.fullmatch(r"[A-Za-z0-9_$-]{1,64}", server.database)):
+        raise ValueError("expected mysql+pymysql://USER@HOST:PORT/DATABASE")
+    if surplus := set(server.options) - {"ssl_disabled"}:
+        raise ValueError(
+            f"{min(surplus)} can't be given here; tracking_database_password and tracking_database_ca_file say what "
+            "there is to say, and ssl_disabled=true that no TLS is wanted"
+        )
+    if server.options.get("ssl_disabled", "true") != "true":
+        raise ValueError("expected ssl_disabled=true, or none of it: PyMySQL takes any other word for true as well")
 
 
 def without_password(text: str) -> str:
@@ -100,36 +122,6 @@ def lock_exists(version: str) -> str:
     if version not in known:
         raise ValueError(f"no lock file for it; expected one of {', '.join(known)}, or run `make lock` for a new one")
     return version
-
-
-# Below these nothing is ours to give to the tracking server, or its unit could not reach it (ProtectHome, PrivateTmp).
-_TAKEN = (
-    *(
-        "/bin",
-        "/boot",
-        "/dev",
-        "/etc",
-        "/home",
-        "/lib",
-        "/opt/mlflow",
-        "/proc",
-        "/root",
-        "/run",
-        "/sbin",
-        "/sys",
-        "/usr",
-    ),
-    *("/tmp", "/var/tmp", "/var/log", "/var/backups"),  # noqa: S108  # to refuse them
-    *("/var/lib/mlflow-models", "/var/lib/mlflow-stack"),
-)
-
-
-def artifacts_directory(value: str) -> str:
-    path = Path(value)
-    above = [Path("/var/lib/mlflow"), *Path("/var/lib/mlflow").parents]
-    if not path.is_absolute() or path in above or any(path.is_relative_to(taken) for taken in _TAKEN):
-        raise ValueError("expected a directory of its own, as /var/lib/mlflow/artifacts or /srv/mlflow-artifacts")
-    return value
 
 
 def firewall_entry(value: str) -> str:
@@ -145,9 +137,8 @@ def model_uri(value: str) -> str:
 Port = Annotated[int, Field(ge=1024, le=65535)]
 AnyPort = Annotated[int, Field(ge=1, le=65535)]
 Positive = Annotated[int, Field(ge=1)]
-AbsolutePath = Annotated[
-    str, matches(r"(?!.*/\.\.?(/|$))(/[A-Za-z0-9._-]+){2,}", 'an absolute path below the top level, without ".."')
-]
+ABSOLUTE_PATH = r"(?!.*/\.\.?(/|$))(/[A-Za-z0-9._-]+){2,}"
+AbsolutePath = Annotated[str, matches(ABSOLUTE_PATH, 'an absolute path below the top level, without ".."')]
 PgName = Annotated[
     str,
     matches(

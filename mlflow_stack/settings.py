@@ -7,12 +7,19 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from mlflow_stack.aws_settings import AwsSettings
 from mlflow_stack.domain import layout, listening
 from mlflow_stack.domain.certificates import LETS_ENCRYPT, AcmeCertificate, HostCertificate
+from mlflow_stack.domain.database import VERIFIED, is_mysql, secured, with_password
+from mlflow_stack.domain.environment import addons
 from mlflow_stack.domain.firewall import Opening, parse_opening
 from mlflow_stack.domain.listening import UNIX, bracketed, is_any, is_local
-from mlflow_stack.domain.tracking import VERIFIED, allowed_origins, verified
+from mlflow_stack.domain.object_store import ObjectStore
+from mlflow_stack.domain.tracking import allowed_origins
 from mlflow_stack.domain.tracking_server import CA_FILE, MODELS_USER, SYSTEM_CA_FILE, TrackingServer
+from mlflow_stack.gcp_settings import GcpSettings
+from mlflow_stack.image_settings import ImageSettings
+from mlflow_stack.on_host.database import parse
 from mlflow_stack.role_settings import (
     CondaSettings,
     FirewallSettings,
@@ -24,6 +31,7 @@ from mlflow_stack.role_settings import (
     RoleSettings,
     TrackingSettings,
 )
+from mlflow_stack.store_settings import TrackingArtifactsSettings
 
 ROLES = ("postgresql", "tracking", "production", "proxy")
 
@@ -39,8 +47,12 @@ class Settings(BaseModel):
     conda: CondaSettings
     postgresql: PostgresqlSettings
     tracking: TrackingSettings
+    tracking_artifacts: TrackingArtifactsSettings
     production: ProductionSettings
     proxy: ProxySettings
+    image: ImageSettings
+    aws: AwsSettings
+    gcp: GcpSettings
 
     # Where this host stands in the inventory; set by inventory_check and stacks, not by users.
     host_name: str
@@ -55,6 +67,11 @@ class Settings(BaseModel):
     # By the names of their hosts, the certificates of what this host uses that they have made for themselves.
     tracking_certificates: Mapping[str, HostCertificate] = {}
     postgresql_certificates: Mapping[str, HostCertificate] = {}
+
+    @property
+    def addons(self) -> tuple[str, ...]:
+        """What the MLflow environment of this host needs beside MLflow's own packages; clients need nothing."""
+        return addons(self.database_uri, self.tracking_artifacts.destination) if "tracking" in self.groups else ()
 
     @property
     def has_local_database(self) -> bool:
@@ -79,13 +96,24 @@ class Settings(BaseModel):
     def database_uri(self) -> str:
         """SQLAlchemy URI of the tracking database, never with a password in it."""
         if self.tracking.database_uri:
-            given = self.tracking.database_uri
-            return verified(given) if self.tracking.database_ca_file else given
+            uri = secured(self.tracking.database_uri, is_verified=bool(self.tracking.database_ca_file))
+            return with_password(uri) if self.database_needs_password else uri
         role, database, port = self.postgresql.role, self.postgresql.database, self.postgresql.port
         if self.has_local_database:
             return f"postgresql+psycopg2://{role}@/{database}?host=/var/run/postgresql&port={port}"
         server = f"{bracketed(self.postgresql_host or '')}:{port}"
         return f"postgresql+psycopg2://{role}@{server}/{database}?{VERIFIED}"
+
+    @property
+    def uses_mysql(self) -> bool:
+        return is_mysql(self.tracking.database_uri)
+
+    @property
+    def has_foreign_database(self) -> bool:
+        """True on a tracking host whose database somebody else manages, so that it has to be looked at."""
+        uri = self.tracking.database_uri
+        is_own = "postgresql" in self.groups and bool(uri) and parse(uri).is_local
+        return "tracking" in self.groups and bool(uri) and not is_own
 
     @property
     def serves_database(self) -> bool:
@@ -161,9 +189,37 @@ class Settings(BaseModel):
         return list(dict.fromkeys([*through_proxy, *own])) or allowed_origins(self.tracking_names, self.tracking.port)
 
     @property
+    def object_store(self) -> ObjectStore | None:
+        """The object store that the tracking server keeps artifacts in; None where it has a directory."""
+        artifacts = self.tracking_artifacts
+        if not artifacts.scheme:
+            return None
+        return ObjectStore(
+            uri=artifacts.destination,
+            endpoint=artifacts.endpoint,
+            region=artifacts.region,
+            access_key_id=artifacts.access_key_id,
+            has_credentials=bool(artifacts.credentials),
+            has_ca_file=bool(artifacts.ca_file),
+        )
+
+    @property
+    def artifact_directory(self) -> str:
+        """The directory that the tracking server keeps artifacts in; "" where it has an object store."""
+        return "" if self.tracking_artifacts.scheme else self.tracking_artifacts.destination
+
+    @property
+    def own_artifact_directory(self) -> str:
+        """The same where MLflow Stack makes and keeps it; a shared one is somebody's mount."""
+        is_own = "tracking" in self.groups and not self.tracking_artifacts.shared
+        return self.artifact_directory if is_own else ""
+
+    @property
     def tracking_needs_network(self) -> bool:
-        """True where the tracking server itself connects to other hosts: a database, what its jobs or gateway call."""
-        return self.tracking.network or self.tracking.job_execution or not self.has_local_database
+        """True where the tracking server itself connects to other hosts: a database, an object store, what its jobs or
+        gateway call."""
+        elsewhere = not self.has_local_database or self.object_store is not None
+        return self.tracking.network or self.tracking.job_execution or elsewhere
 
     @property
     def tracking_address(self) -> str:

@@ -16,11 +16,15 @@ from mlflow_stack.settings import ROLES, Settings
 # What other hosts take from the host of a role.
 TAKEN = {"postgresql": ("port", "database", "role", "password"), "tracking": ("port", "public_name")}
 # What the tracking servers of one stack must have alike: to their users they are one.
-ALIKE = (
-    *("port", "public_name", "database_uri", "database_password", "database_ca_file"),
-    *("artifacts_destination", "artifacts_shared", "upgrade_database"),
-    *("permissions", "admins", "experiment_permissions", "model_permissions"),
-)
+ALIKE = {
+    "tracking": (
+        *("port", "public_name", "database_uri", "database_password", "database_ca_file", "upgrade_database"),
+        *("permissions", "admins", "experiment_permissions", "model_permissions"),
+    ),
+    "tracking_artifacts": (
+        *("destination", "shared", "endpoint", "region", "access_key_id", "credentials", "ca_file"),
+    ),
+}
 
 # A problem: its sentence, and the hosts that it is found on (none when the sentence names them).
 Problem = tuple[str, list[str]]
@@ -176,11 +180,11 @@ class _Stack:
         if len(self.servers) < 2:
             return
         first, names = self.servers[0], _names(self.servers)
-        for field in ALIKE:
-            other = next((host for host in self.servers if _differ(host, first, "tracking", field)), None)
+        for role, field in ((role, field) for role, fields in ALIKE.items() for field in fields):
+            other = next((host for host in self.servers if _differ(host, first, role, field)), None)
             if other:
                 yield (
-                    f"{_found(other, first, 'tracking', field)}; the tracking servers of one stack need the same: set "
+                    f"{_found(other, first, role, field)}; the tracking servers of one stack need the same: set "
                     "it in group_data/tracking.py",
                     [],
                 )
@@ -190,11 +194,11 @@ class _Stack:
                 "name of their load balancer",
                 [],
             )
-        if not first.tracking.artifacts_shared:
+        if first.artifact_directory and not first.tracking_artifacts.shared:
             yield (
                 f"{names} are one tracking server to their users, but each keeps artifacts of its own in "
-                f"{first.tracking.artifacts_destination}; mount one network file system there on all of them and set "
-                "tracking_artifacts_shared = True",
+                f"{first.artifact_directory}; set tracking_artifacts_destination to an object store, or mount one "
+                "network file system there on all of them and set tracking_artifacts_shared = True",
                 [],
             )
         if any(host.uses_acme for host in self.servers):
@@ -264,9 +268,9 @@ def _differ(one: Settings, other: Settings, role: str, field: str) -> bool:
 
 
 def _found(one: Settings, other: Settings, role: str, field: str) -> str:
-    """Return the words for a setting that two hosts have differently; a reference to a password is not shown."""
+    """Return the words for a setting that two hosts have differently; a reference to a secret is not shown."""
     here, there = getattr(getattr(one, role), field), getattr(getattr(other, role), field)
-    if "password" in field:
+    if "password" in field or "credentials" in field:
         return f"{role}_{field} is not the same on {one.host_name} and {other.host_name}"
     return f"{role}_{field} is {here!r} on {one.host_name} and {there!r} on {other.host_name}"
 

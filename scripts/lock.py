@@ -5,6 +5,7 @@ write the same files. Needs uv, which requirements-dev.txt brings. Why it is don
 """
 
 import argparse
+import hashlib
 import importlib
 import re
 import subprocess
@@ -39,7 +40,11 @@ for migrations in ("store/db_migrations", "server/auth/db/migrations"):
 
 @dataclass(frozen=True)
 class Lock:
-    """One lock file, what it is made from (paths below ROOT), and how."""
+    """One lock file, what it is made from (paths below ROOT), and how.
+
+    The lock of an add-on names the one that it is installed with as its `base`: it holds none of those packages, and
+    what it holds agrees with them.
+    """
 
     path: str
     sources: tuple[str, ...]
@@ -48,13 +53,26 @@ class Lock:
     platforms: tuple[str, ...] = ()
     python: str | None = None
     hashed: bool = True
+    base: str = ""
 
 
 HASHED = ("--generate-hashes", "--only-binary", ":all:")
 UNIVERSAL = ("--universal", "--python-version", PYTHONS[0])
-EXTRAS = ("examples", "dev")
+EXTRAS = ("aws", "examples", "dev")
+# What the MLflow environment of a host gets when its settings need it (mlflow_stack/domain/environment.py).
+ADDONS = ("mysql", "s3", "gcs", "azure")
+
+
+def addon(name: str, python: str) -> Lock:
+    """Return the lock of an add-on to the MLflow environment for one version of Python."""
+    base = f"locks/mlflow-py{python}.txt"
+    options = (*HASHED, "--python-version", python, "--constraint", base)
+    return Lock(f"locks/{name}-py{python}.txt", (f"locks/{name}.in",), options, platforms=PLATFORMS, base=base)
+
+
 LOCKS = (
     Lock("locks/uv.txt", ("locks/uv.in",), (*HASHED, *UNIVERSAL)),
+    Lock("locks/sbom.txt", ("locks/sbom.in",), (*HASHED, *UNIVERSAL)),
     *(
         Lock(
             f"locks/mlflow-py{python}.txt",
@@ -65,10 +83,11 @@ LOCKS = (
         )
         for python in PYTHONS
     ),
+    *(addon(name, python) for name in ADDONS for python in PYTHONS),
     Lock("requirements.txt", ("pyproject.toml",), UNIVERSAL, hashed=False),
     Lock(
         "requirements-dev.txt",
-        ("pyproject.toml", "locks/uv.in"),
+        ("pyproject.toml", "locks/uv.in", *(f"locks/{name}.in" for name in ADDONS)),
         (*UNIVERSAL, "--constraint", "requirements.txt", *(f"--extra={extra}" for extra in EXTRAS)),
         extras=EXTRAS,
         hashed=False,
@@ -100,7 +119,8 @@ def resolve(lock: Lock, upgrade: bool) -> str:
 def compiled(lock: Lock, platform: str, upgrade: bool) -> str:
     """Return what uv resolves the sources of `lock` to. The present lock goes in, as uv prefers the versions in it."""
     target = ("--python-platform", platform) if platform else ()
-    options = (*lock.options, *target, *(("--upgrade",) if upgrade else ()))
+    left_out = [f"--no-emit-package={name}" for name in sorted(names(lock.base))] if lock.base else []
+    options = (*lock.options, *target, *left_out, *(("--upgrade",) if upgrade else ()))
     present = ROOT / lock.path
     with tempfile.TemporaryDirectory() as directory:
         output = Path(directory) / "lock.txt"
@@ -126,12 +146,20 @@ def run_uv(*arguments: str, script: str = "") -> str:
 
 def header(lock: Lock, revisions: list[str]) -> str:
     made = f"# Made by `make lock` from {' and '.join(lock.sources)}; do not edit.\n"
+    if lock.base:
+        return f"{made}# installed with: {lock.base}, sha256 {digest(lock.base)}\n"
     if not lock.python:
         return made
     tracking, auth = revisions
     return (
         f"{made}# python: {lock.python}\n# mlflow-schema-revision: {tracking}\n# mlflow-auth-schema-revision: {auth}\n"
     )
+
+
+def digest(path: str) -> str:
+    """Return by what an add-on knows the packages that it was made for."""
+    requirements = sorted(str(pin.requirement) for pin in pins((ROOT / path).read_text()))
+    return hashlib.sha256("\n".join(requirements).encode()).hexdigest()[:12]
 
 
 # --- checking -------------------------------------------------------------------------------------------------------
@@ -160,6 +188,11 @@ def pins(text: str) -> list[Pin]:
     return found
 
 
+def names(path: str) -> set[str]:
+    """Return the names of the packages in a lock file, as PEP 503 compares them."""
+    return {canonicalize_name(pin.requirement.name) for pin in pins((ROOT / path).read_text())}
+
+
 def wanted(lock: Lock) -> Iterator[tuple[str, Requirement]]:
     """Yield (source, requirement) for everything that `lock` must satisfy."""
     for source in lock.sources:
@@ -186,6 +219,8 @@ def problems(lock: Lock) -> Iterator[str]:
     except FileNotFoundError:
         yield f"{lock.path}: not found; {CURE}"
         return
+    if lock.base and not (ROOT / lock.base).exists():
+        return  # which is said of that one
     yield from text_problems(lock, text)
     try:
         locked = pins(text)
@@ -194,6 +229,7 @@ def problems(lock: Lock) -> Iterator[str]:
         return
     yield from hash_problems(lock, locked)
     yield from version_problems(lock, locked)
+    yield from addon_problems(lock, locked)
 
 
 def text_problems(lock: Lock, text: str) -> Iterator[str]:
@@ -222,6 +258,13 @@ def version_problems(lock: Lock, locked: list[Pin]) -> Iterator[str]:
             version = str(pin.requirement.specifier).removeprefix("==")
             if not requirement.specifier.contains(version, prereleases=True):
                 yield f"{lock.path}:{pin.line}: found {pin.requirement}, expected {requirement} as in {source}; {CURE}"
+
+
+def addon_problems(lock: Lock, locked: list[Pin]) -> Iterator[str]:
+    present = names(lock.base) if lock.base else set()
+    for pin in locked:
+        if canonicalize_name(pin.requirement.name) in present:
+            yield f"{lock.path}:{pin.line}: {pin.requirement} is in {lock.base} too, expected in one of them; {CURE}"
 
 
 def main() -> None:

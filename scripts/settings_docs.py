@@ -78,7 +78,7 @@ def type_in_words(annotation: Any, metadata: Iterable[Any] = ()) -> str:
         return type_in_words(inner, [*more, *metadata])
     limits = list(_limits(metadata))
     if get_origin(annotation) is Literal:
-        return " or ".join(f'`"{value}"`' for value in get_args(annotation))
+        return " or ".join(f'`"{value}"`' if isinstance(value, str) else f"`{value}`" for value in get_args(annotation))
     if get_origin(annotation) is list:
         item = type_in_words(get_args(annotation)[0])
         return ", ".join([f"list; each item: {item}", *limits])

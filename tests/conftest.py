@@ -7,7 +7,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 # What these have at hand is made once for all their modules, on a lab of one name; elsewhere a module has its own.
-TOGETHER = ("tests/lab/", "tests/lab_conda/")
+TOGETHER = ("tests/image/", "tests/lab/", "tests/lab_conda/")
 
 
 class ByHosts(LoadScopeScheduling):

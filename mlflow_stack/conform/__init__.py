@@ -10,7 +10,7 @@
     working.py   checks that what is promised to work does, on the host
     hidden.py    checks that nothing secret can be read by others
     confined.py  checks of what services, and who breaks into one, may do
-    database.py  checks of PostgreSQL
+    database.py  checks of PostgreSQL, and of a database that somebody else manages
     calling.py   HTTP, TLS and connections as somebody without any program of ours has them
     gather.py    what the hosts say, asked in one command each; ask.py is that for pyinfra
     checks.py    what a check is, which hosts it is for, and what it finds

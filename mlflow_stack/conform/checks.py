@@ -120,6 +120,7 @@ EVERY = Hosts("every host", lambda _: True)
 DATABASE = Hosts("hosts of the group postgresql", lambda settings: "postgresql" in settings.groups)
 SERVED_DATABASE = Hosts("hosts whose database other hosts use", lambda settings: settings.serves_database)
 TRACKING = Hosts("hosts of the group tracking", lambda settings: "tracking" in settings.groups)
+FOREIGN_DATABASE = Hosts("tracking servers on a database of others", lambda settings: settings.has_foreign_database)
 MODELS = Hosts("hosts of models", has_models)
 SERVERS = Hosts(
     "hosts of tracking servers, models or proxies", lambda each: bool({"tracking", "production"} & {*each.groups})

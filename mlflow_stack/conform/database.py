@@ -1,4 +1,4 @@
-"""Checks of PostgreSQL, which only its own host can answer."""
+"""Checks of the database: of PostgreSQL, which only its own host can answer, and of one that others manage."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from shlex import quote
 from typing import Any
 
-from mlflow_stack.conform.checks import DATABASE, SERVED_DATABASE, Fault, Subject, Unknown, check
+from mlflow_stack.conform.checks import DATABASE, FOREIGN_DATABASE, SERVED_DATABASE, Fault, Subject, Unknown, check
+from mlflow_stack.domain import layout
+from mlflow_stack.domain.database import as_tracking_user, passfile
+from mlflow_stack.domain.environment import schema_revision
 from mlflow_stack.domain.listening import is_loopback
 from mlflow_stack.domain.postgresql import identifier, literal
 from mlflow_stack.facts.postgresql import PSQL, dump_role_query
+from mlflow_stack.roles.conda import mlflow_environment
 from mlflow_stack.settings import Settings
 
 LEFT_DAYS = 14
@@ -170,4 +174,17 @@ def tls(subject: Subject) -> Iterator[Fault]:
         yield Fault(f"its certificate ends within {LEFT_DAYS} days", "one that is renewed 30 days before its end")
 
 
-CHECKS = (durable, role, connect, dump_role, rules, tls)
+def _needs(settings: Settings) -> str:
+    environment, uri = mlflow_environment(settings), settings.database_uri
+    target = schema_revision(environment.requirements)
+    program = f"{environment.path}/bin/python -I {layout.LIBEXEC_DIR}/schema.py needs {quote(uri)} {target}"
+    return as_tracking_user(program, passfile(uri) if settings.database_needs_password else "")
+
+
+@check("6.9", "A database of others is reached, and is as MLflow needs it", FOREIGN_DATABASE, _needs)
+def needs(subject: Subject) -> Iterator[Fault]:
+    for sentence in subject.lines("6.9"):
+        yield Fault(sentence, "a database as docs/how-to/external-database.md says", "put that right there")
+
+
+CHECKS = (durable, role, connect, dump_role, rules, tls, needs)

@@ -17,6 +17,7 @@ secrets() {{
   cd {layout.CREDENTIALS_DIR} || return 1
   {{
     [ ! -f pgpass ] || sed 's/^\\*:\\*:\\*:\\*://; s/\\\\\\(.\\)/\\1/g' pgpass
+    [ ! -f mysql.cnf ] || sed -n 's/^password="\\(.*\\)"$/\\1/p' mysql.cnf
     [ ! -f tracking-password ] || cat tracking-password
     [ ! -f permissions-key ] || cat permissions-key
     find acme -name private_key.json -exec sed 's/.*"d": "\\([^"]*\\)".*/\\1/' {{}} + 2> /dev/null
@@ -56,9 +57,7 @@ def keys(subject: Subject) -> Iterator[Fault]:
 
 def _closed_directories(settings: Settings) -> list[str]:
     own = [layout.CONFIG_DIR, layout.STATE_DIR, layout.STAMPS_DIR, layout.BACKUP_DIR]
-    artifacts = settings.tracking.artifacts_destination
-    is_own = "tracking" in settings.groups and not settings.tracking.artifacts_shared
-    return [*own, artifacts] if is_own else own
+    return [*own, settings.own_artifact_directory] if settings.own_artifact_directory else own
 
 
 def _stat_directories(settings: Settings) -> str:

@@ -52,6 +52,11 @@ BY_TEST = (
         "A power cut loses nothing that was confirmed",
         ("tests/e2e/test_recovery.py::test_nothing_is_lost_in_a_power_cut_and_a_deploy_changes_nothing",),
     ),
+    ByTest(
+        "4.4",
+        "No artifacts are left behind when they are to be kept elsewhere",
+        ("tests/plan/test_object_store.py", "tests/e2e/test_object_store.py"),
+    ),
     ByTest("5.6", "No secret is shown while runs deploy, fail and are killed", ("tests/e2e/test_leaks.py",)),
     ByTest("6.7", "A restart, a reload and a release lose no request", ("tests/e2e/test_restart.py",)),
     ByTest("6.8", "Services come back from crashes, hangs and reboots by themselves", ("tests/e2e/test_recovery.py",)),
@@ -61,6 +66,11 @@ BY_TEST = (
         ("tests/unit/test_bad_settings.py", "tests/plan/test_refusals.py"),
     ),
     ByTest("7.2", "What stands in the way on a host is named before any change", ("tests/e2e/test_bad_input.py",)),
+    ByTest(
+        "7.3",
+        "An object store that does not work, or is public, is named before the server is told of it",
+        ("tests/unit/on_host/test_object_store.py", "tests/e2e/test_object_store.py"),
+    ),
     ByTest("8.21", "Known attacks on MLflow get nowhere", ("tests/e2e/test_attacks.py",)),
     ByTest("8.22", "Known attacks on TLS get nowhere", ("tests/e2e/test_examiners.py",)),
     ByTest("8.23", "With permissions users do what they are granted, and no more", ("tests/e2e/test_permissions.py",)),

@@ -21,6 +21,15 @@ UMASK = "umask 022; "
 # NAME, NAME=1.2, NAME>=1.2,<2: no option, no URL and no channel, from which conda would run scripts as root.
 _CONDA_SPEC = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]* ?([<>=!~][A-Za-z0-9_.*+!<>=~,|]*)?")
 
+# By the scheme of a URI, the add-on to the MLflow environment that MLflow reaches it with (locks/<add-on>-py….txt).
+ADDONS = {"mysql+pymysql": "mysql", "s3": "s3", "gs": "gcs", "wasbs": "azure"}
+
+
+def addons(*uris: str) -> tuple[str, ...]:
+    """Return the add-ons that an MLflow environment needs for these URIs, none of them twice."""
+    found = [ADDONS.get(uri.partition("://")[0]) for uri in uris]
+    return tuple(dict.fromkeys(name for name in found if name))
+
 
 @dataclass(frozen=True)
 class EnvironmentSpec:

@@ -12,19 +12,21 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.facts import FactBase
 
 from mlflow_stack.domain import layout
+from mlflow_stack.domain.database import as_tracking_user, revision_query
 from mlflow_stack.domain.permissions import KEY_FILE
-from mlflow_stack.domain.tracking import as_tracking_user, libpq_uri
 from mlflow_stack.domain.tracking_server import TrackingServer
 
 
 @dataclass(frozen=True)
 class SchemaState:
     """`revision` of the database, None when it has no MLflow tables; `known`: this MLflow has it among its migrations;
-    `error`: why it can't be read, "" when it can."""
+    `error`: why it can't be read, "" when it can. `dump`: that of an upgrade which has begun and not ended, "" for none
+    (on_host/schema.py)."""
 
     revision: str | None = None
     error: str = "its state can't be read"
     known: bool = True
+    dump: str = ""
 
 
 class Schema(FactBase[SchemaState]):
@@ -34,17 +36,18 @@ class Schema(FactBase[SchemaState]):
 
     def command(self, python: str, uri: str, passfile: str) -> StringCommand:
         program = f"{quote(python)} -I {layout.LIBEXEC_DIR}/schema.py revision {quote(uri)}"
-        # A plan comes before the environment that it plans; psql can't say whether the revision is known.
-        query = "SELECT json_build_object('revision', version_num) FROM alembic_version"
-        psql = f"psql -X -A -t -q {quote(libpq_uri(uri))} -c {quote(query)}"
         return StringCommand(
             f"if [ -x {quote(python)} ]; then {as_tracking_user(program, passfile)}; "
-            f"else {as_tracking_user(psql, passfile)}; fi 2>/dev/null || true"
+            f"else {as_tracking_user(revision_query(uri, passfile), passfile)}; fi 2>/dev/null || true"
         )
 
     def process(self, output: list[str]) -> SchemaState:
         answer = json.loads(output[-1])
-        return SchemaState(answer.get("revision"), answer.get("error", ""), answer.get("known", True))
+        begun = answer.get("begun")
+        dump = begun[1] if begun else ""
+        # What the first upgrade of an empty database has made so far is made anew.
+        revision = None if begun and not dump else answer.get("revision")
+        return SchemaState(revision, answer.get("error", ""), answer.get("known", True), dump)
 
 
 @dataclass(frozen=True)

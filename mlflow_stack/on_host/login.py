@@ -41,12 +41,15 @@ WRONG_EVERY_S = 6.0
 REMEMBERED = 10_000
 SCRYPT = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}
 
+NO_LOGIN = {"WWW-Authenticate": 'Basic realm="MLflow", charset="UTF-8"'}
+
 Users = dict[tuple[str, str], tuple[bytes, bytes]]
+Answer = tuple[int, dict[str, str]]  # status and headers
 
 
-def read_users(path: Path) -> Users:
-    """Return salt and hash by area and user."""
-    lines = [line.split(" ") for line in path.read_text().splitlines() if not line.startswith("#")]
+def read_users(text: str) -> Users:
+    """Return salt and hash by area and user; raise ValueError when a line is something else."""
+    lines = [line.split(" ") for line in text.splitlines() if not line.startswith("#")]
     return {(area, user): (bytes.fromhex(salt), bytes.fromhex(hash_)) for area, user, salt, hash_ in lines}
 
 
@@ -97,23 +100,28 @@ class Gate:
         self.key = os.urandom(32)
         self.one_at_a_time = threading.Lock()  # hashes: each takes 16 MiB and a processor
 
-    def answer(self, area: str, address: str, header: str) -> tuple[int, dict[str, str]]:
+    def answer(self, area: str, address: str, header: str) -> Answer:
         """Return status and headers."""
+        if at_once := self.at_once(area, header):
+            return at_once
+        user, password = credentials(header) or ("", "")
+        with self.one_at_a_time:
+            return self._compare(area, user, password, neighbourhood(address))
+
+    def at_once(self, area: str, header: str) -> Answer | None:
+        """Return the answer to what needs no hash; None for a login that has to be compared."""
         if area == HEALTH_AREA:
             return 204, self._mlflow_login(HEALTH_USER)
         given = credentials(header)
         if given is None:
-            return 401, {"WWW-Authenticate": 'Basic realm="MLflow", charset="UTF-8"'}
-        user, password = given
-        remembered = hmac.digest(self.key, f"{area}\n{user}\n{password}".encode(), "sha256")
-        if remembered in self.right:
-            return self._passes(area, user)
-        with self.one_at_a_time:
-            return self._compare(area, user, password, neighbourhood(address), remembered)
+            return 401, NO_LOGIN
+        return self._passes(area, given[0]) if self._mark(area, *given) in self.right else None
 
-    def _compare(
-        self, area: str, user: str, password: str, client: str, remembered: bytes
-    ) -> tuple[int, dict[str, str]]:
+    def _mark(self, area: str, user: str, password: str) -> bytes:
+        """Return what a right login is remembered by."""
+        return hmac.digest(self.key, f"{area}\n{user}\n{password}".encode(), "sha256")
+
+    def _compare(self, area: str, user: str, password: str, client: str) -> Answer:
         if self.patience.now(client) < 1:
             return 403, {"Retry-After": str(round(WRONG_EVERY_S))}
         # For a user who is not there as well: how long it takes must not say which ones are.
@@ -122,13 +130,13 @@ class Gate:
         if hmac.compare_digest(found, expected):
             if len(self.right) >= REMEMBERED:
                 del self.right[next(iter(self.right))]
-            self.right[remembered] = None
+            self.right[self._mark(area, user, password)] = None
             return self._passes(area, user)
         self.patience.wrong(client)
         print(f"wrong login for {user!r} of {area} from {client}", file=sys.stderr, flush=True)
-        return 401, {"WWW-Authenticate": 'Basic realm="MLflow", charset="UTF-8"'}
+        return 401, NO_LOGIN
 
-    def _passes(self, area: str, user: str) -> tuple[int, dict[str, str]]:
+    def _passes(self, area: str, user: str) -> Answer:
         return 204, {"X-User": user, **(self._mlflow_login(user) if area == TRACKING_AREA else {})}
 
     def _mlflow_login(self, user: str) -> dict[str, str]:
@@ -166,7 +174,7 @@ def main() -> int:
         print(__doc__, file=sys.stderr)
         return 2
     users, *key = map(Path, sys.argv[1:])
-    gate = Gate(read_users(users), read_key(key[0]) if key else None)
+    gate = Gate(read_users(users.read_text()), read_key(key[0]) if key else None)
     with Server(socket.socket(fileno=FIRST_DESCRIPTOR), gate) as server:
         # A question that is broken off is a failed request of somebody's; those not begun stay in the socket.
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())

@@ -3,8 +3,9 @@
     permissions differences URI WANTED < KEY
     permissions apply URI WANTED TARGET BACKUP_DIR --allow-upgrade|--refuse-upgrade < KEY
 
-Run with the Python of an MLflow environment (it needs psycopg2), as the tracking server's user. The URI holds no
-password (libpq reads PGPASSFILE). KEY is what the accounts' passwords follow from (accounts.py). WANTED is JSON:
+Run with the Python of an MLflow environment (it needs psycopg2), as the tracking server's user. It is for PostgreSQL
+alone: MLflow's own migrations of these tables fail on MySQL. The URI holds no password (libpq reads PGPASSFILE). KEY is
+what the accounts' passwords follow from (accounts.py). WANTED is JSON:
 
     {"users": {NAME: true for one that may do everything}, "grants": [[NAME, TYPE, RESOURCE, PERMISSION], …]}
 
@@ -32,13 +33,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg2
-from psycopg2.extensions import connection as Connection  # noqa: N812  # as in schema.py
+from psycopg2.extensions import connection as Connection  # noqa: N812  # the type, which psycopg2 spells in lower case
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I leaves it out
 
 from accounts import password_of  # type: ignore[import-not-found]  # its neighbours on the host
-from schema import dump, dump_obstacle, libpq_uri, take_lock  # type: ignore[import-not-found]
+from database import PostgreSQL, libpq_uri  # type: ignore[import-not-found]
+from dumps import dump, dump_obstacle  # type: ignore[import-not-found]
+from schema import take_lock  # type: ignore[import-not-found]
 
 METHOD = "pbkdf2:sha256:1"  # as werkzeug.security spells it
 PREFIX = "mlflow-stack:"
@@ -184,9 +187,10 @@ def migrate(connection: Connection, uri: str, target: str, directory: str, upgra
             sys.exit(f"{found}, which this MLflow does not know: a newer MLflow made it. Deploy that one")
         if upgrades != "--allow-upgrade":
             sys.exit(f"{found}, this MLflow has {target}; only with tracking_upgrade_database = True they are upgraded")
-        if obstacle := dump_obstacle(connection.server_version // 10000):
+        database = PostgreSQL(connection)
+        if obstacle := dump_obstacle(database):
             sys.exit(f"{found}; {obstacle}")
-        print(f"dumped to {dump(uri, f'auth-{revision}', directory)}", flush=True)
+        print(f"dumped to {dump(database, uri, f'auth-{revision}', directory)}", flush=True)
     upgrade = [sys.executable, "-I", "-m", "mlflow.server.auth", "db", "upgrade", "--url", uri, "--revision", target]
     subprocess.run(upgrade, env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}, check=True)
 
@@ -194,7 +198,7 @@ def migrate(connection: Connection, uri: str, target: str, directory: str, upgra
 def apply(uri: str, wanted: dict[str, Any], key: bytes, target: str, directory: str, upgrades: str) -> None:
     connection = psycopg2.connect(libpq_uri(uri), connect_timeout=20)
     connection.autocommit = True
-    take_lock(connection)
+    take_lock(PostgreSQL(connection))
     migrate(connection, uri, target, directory, upgrades)
     connection.autocommit = False
     with connection, connection.cursor() as cursor:

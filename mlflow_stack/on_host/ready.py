@@ -1,16 +1,17 @@
-"""ready tracking SERVER [--artifacts] [--key FILE] | model SERVER EXAMPLE | login SERVER | proxy HOST:PORT NAME [PATH…]
-[--tracking] [--certificate FILE]: exit 0 when the service really works.
+"""ready tracking SERVER [--artifacts] [--key FILE | --login FILE] | model SERVER EXAMPLE | login SERVER |
+proxy HOST:PORT NAME [PATH…] [--tracking] [--certificate FILE]: exit 0 when the service really works.
 
 SERVER is http://HOST:PORT, https://HOST:PORT or unix:/PATH of its socket.
 
 `tracking`: /health answers through the address that clients use, a call that needs the database succeeds, and with
---artifacts a file goes up, comes back identical and is deleted again. (/health alone answers 200 while PostgreSQL is
-down.) `model`: /ping answers and the model predicts for the input example that was logged with it, if there is one.
+--artifacts a file goes up, comes back identical and is deleted again. (/health alone answers 200 while the database
+is down.) `model`: /ping answers and the model predicts for the input example that was logged with it, if there is one.
 `login`: it refuses who has none. `proxy`: by NAME, each PATH is refused without a login, with --tracking its /health
 answers, and with --certificate it shows the one in FILE (PEM), which may have been replaced since it started.
 
 --key is for a tracking server that asks for a login: the file that it follows from (accounts.py). Then it is also
-seen that the server refuses who has none, and the one that MLflow was once shipped with.
+seen that the server refuses who has none, and the one that MLflow was once shipped with. --login is for one behind
+gate.py: the file with USER:PASSWORD of somebody who may pass; who has none has to be refused, too.
 
 With READY_WAIT_S in the environment it tries again for so many seconds; with READY_READ_ONLY nothing is written, so
 --artifacts is left out. The reason of the last failure is printed on standard error.
@@ -130,12 +131,14 @@ def text(body: bytes) -> str:
     return body[:300].decode(errors="replace").strip()
 
 
-def check_tracking(server: str, artifacts: bool, key: Path | None = None) -> None:
-    login = own_login(key) if key else ""
+def check_tracking(server: str, artifacts: bool, key: Path | None = None, login_file: Path | None = None) -> None:
+    login = own_login(key) if key else given_login(login_file) if login_file else ""
     call("GET", server, "/health")
     call("POST", server, SEARCH, ANYTHING, login=login)
     if login:
-        check_refusals(server)
+        check_refused(server, "", "without a login")
+    if key:  # at a gate it would count as a wrong one
+        check_refused(server, SHIPPED_LOGIN, "to the login that MLflow was shipped with")
     if artifacts:
         # Hosts that share a store may probe it at the same moment.
         path = f"/api/2.0/mlflow-artifacts/artifacts/.mlflow-stack-probe-{uuid.uuid4().hex}"
@@ -149,11 +152,17 @@ def own_login(key: Path) -> str:
         raise NotReady(f"{key}: {error.strerror}") from None
 
 
-def check_refusals(server: str) -> None:
-    for login, whose in (("", "without a login"), (SHIPPED_LOGIN, "to the login that MLflow was shipped with")):
-        status, body = ask(f"POST {server}{SEARCH}", connection(server), "POST", SEARCH, ANYTHING, login=login)
-        if status != 401:
-            raise NotReady(f"POST {server}{SEARCH}: HTTP {status} {whose}, expected 401: {text(body)}")
+def given_login(path: Path) -> str:
+    try:
+        return f"Basic {base64.b64encode(path.read_text().strip().encode()).decode()}"
+    except OSError as error:
+        raise NotReady(f"{path}: {error.strerror}") from None
+
+
+def check_refused(server: str, login: str, whose: str) -> None:
+    status, body = ask(f"POST {server}{SEARCH}", connection(server), "POST", SEARCH, ANYTHING, login=login)
+    if status != 401:
+        raise NotReady(f"POST {server}{SEARCH}: HTTP {status} {whose}, expected 401: {text(body)}")
 
 
 def check_artifacts(server: str, path: str, login: str = "") -> None:
@@ -215,6 +224,7 @@ def main() -> int:
     tracking.add_argument("server")
     tracking.add_argument("--artifacts", action="store_true")
     tracking.add_argument("--key", type=Path)
+    tracking.add_argument("--login", type=Path)
     model = kinds.add_parser("model")
     model.add_argument("server")
     model.add_argument("example", type=Path)
@@ -233,7 +243,8 @@ def main() -> int:
 
     def check() -> None:
         if options.kind == "tracking":
-            check_tracking(server, options.artifacts and "READY_READ_ONLY" not in os.environ, options.key)
+            artifacts = options.artifacts and "READY_READ_ONLY" not in os.environ
+            check_tracking(server, artifacts, options.key, options.login)
         elif options.kind == "model":
             check_model(server, options.example)
         elif options.kind == "login":

@@ -3,49 +3,45 @@
     schema revision URI
     schema check URI TARGET --allow-upgrade|--refuse-upgrade
     schema upgrade URI TARGET MLFLOW BACKUP_DIR
+    schema needs URI TARGET
+    schema restore URI DUMP
 
-Run with the Python of an MLflow environment (it needs psycopg2). The URI holds no password (libpq reads PGPASSFILE).
+Run with the Python of an MLflow environment (it needs the database's driver). The URI holds no password (database.py).
 
-`revision` prints JSON: {"revision": "dc11…", "known": true}, where known says whether this MLflow can come from there
-(else a newer one made it); null for a database without MLflow's tables, or {"error": "…"}.
+`revision` prints JSON: {"revision": "dc11…", "known": true, "begun": null}, where known says whether this MLflow can
+come from there (else a newer one made it), and begun is the upgrade that was begun and not ended, as [TARGET, DUMP];
+null for a database without MLflow's tables, or {"error": "…"}.
 `check` exits 0 when the schema is at TARGET, 3 when it has to be brought there and may be, and else 1 with the reason;
-that includes a pg_dump that is older than the server, whose dump it would refuse to make.
-`upgrade` brings the schema to TARGET, alone: it holds an advisory lock of the database, because two first starts at
-once make one fail (mlflow.md 2.2). A database that has data is dumped first, and the dump is read through.
+that includes a database that has not what MLflow needs (needs.py), and one that can't be dumped from here.
+`upgrade` brings the schema to TARGET, alone: it holds a lock of the database, because two first starts at once make
+one fail (mlflow.md 2.2). A database that has data is dumped first, and the dump is read through. On PostgreSQL an
+upgrade is one transaction. MySQL commits each step: there a table of ours (BEGUN) says that one has begun, until it has
+ended; when it fails the exit status is 4, and how to restore the dump is said. A database that was empty is emptied
+again and begun anew by the next upgrade.
+`needs` prints what MLflow misses, a sentence a line. `restore` puts a dump of MySQL in the place of all tables.
 """
+
+from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psycopg2
-from psycopg2.extensions import connection as Connection  # noqa: N812  # the type, which psycopg2 spells in lower case
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I leaves it out
 
-LOCK_KEY = 0x6D6C666C6F77  # "mlflow"
+from database import DatabaseError, connect, own_uri, parse  # type: ignore[import-not-found]  # its neighbours on the host
+from dumps import clear, dump, dump_obstacle, read_through, restore, restore_command  # type: ignore[import-not-found]
+from needs import faults, refusal  # type: ignore[import-not-found]
+
 LOCK_TIMEOUT_S = 600
-NEEDS_UPGRADE = 3
-
-
-def libpq_uri(uri: str) -> str:
-    """Return a SQLAlchemy URI as libpq reads it."""
-    return uri.replace("postgresql+psycopg2://", "postgresql://", 1)
-
-
-def revision_of(connection: Connection) -> str | None:
-    """Return the alembic revision of the schema, or None when MLflow has made no tables yet."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('alembic_version')")
-        if cursor.fetchone()[0] is None:
-            return None
-        cursor.execute("SELECT version_num FROM alembic_version")
-        row = cursor.fetchone()
-        return str(row[0]) if row else None
+NEEDS_UPGRADE, HALF_UPGRADED = 3, 4
+# MLflow takes a database for empty in which the names of all tables begin so (mlflow.store.db.utils).
+BEGUN = "alembic_mlflow_stack_upgrade"
 
 
 def is_known(revision: str | None) -> bool:
@@ -56,105 +52,145 @@ def is_known(revision: str | None) -> bool:
     return revision is None or any(f'\nrevision = "{revision}"\n' in file.read_text() for file in migrations)
 
 
-def take_lock(connection: Connection) -> None:
-    """Wait for the advisory lock; it is released when the connection closes, also by a crash."""
+def take_lock(database: Any) -> None:
+    """Wait for the lock of upgrades; it is free when the connection closes, also by a crash."""
     end = time.monotonic() + LOCK_TIMEOUT_S
-    with connection.cursor() as cursor:
-        while time.monotonic() < end:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", (LOCK_KEY,))
-            if cursor.fetchone()[0]:
-                return
-            time.sleep(1)
+    while time.monotonic() < end:
+        if database.try_lock():
+            return
+        time.sleep(1)
     sys.exit(f"another schema upgrade has held its lock for {LOCK_TIMEOUT_S} s; end it, then deploy again")
 
 
-def server_version(uri: str) -> int:
-    """Return the major version of the database's server."""
-    with psycopg2.connect(libpq_uri(uri), connect_timeout=20) as connection:
-        return int(connection.server_version) // 10000
+def begun(database: Any) -> list[str] | None:
+    """Return the target and the dump ("" for none, of a database that was empty) of an upgrade that has not ended."""
+    found = database.rows(f"SELECT target, dump FROM {BEGUN}") if database.has_table(BEGUN) else []
+    return list(found[0]) if found and found[0][0] != database.revision() else None
 
 
-def dump_obstacle(server: int) -> str:
-    """Return why pg_dump can't dump a server of this major version; "" when it can, as with its own and older ones."""
-    printed = subprocess.run(["pg_dump", "--version"], check=True, capture_output=True, text=True).stdout.strip()
-    found = re.search(r"\(PostgreSQL\) (\d+)", printed)
-    if found and int(found[1]) >= server:
-        return ""
-    return (
-        f"it can't be dumped before an upgrade: the server is PostgreSQL {server}, and on this host is {printed}; "
-        f"install postgresql-client-{server} here. Nothing was changed on the database or the running server"
-    )
-
-
-def dump(uri: str, revision: str, directory: str) -> Path:
-    """Dump the database and read the dump to its end; return its path."""
-    os.umask(0o077)
-    path = Path(directory) / f"before-upgrade-from-{revision}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.dump"
-    part = path.with_suffix(".part")
-    subprocess.run(["pg_dump", "--format=custom", "--no-privileges", f"--file={part}", libpq_uri(uri)], check=True)
-    # pg_restore --list reads the table of contents only and passes a corrupted dump; this reads all of it.
-    subprocess.run(["pg_restore", "--file=/dev/null", str(part)], check=True)
-    part.rename(path)
-    return path
-
-
-def upgrade(uri: str, target: str, mlflow: str, directory: str) -> None:
-    connection = psycopg2.connect(libpq_uri(uri), connect_timeout=20)
-    connection.autocommit = True
-    take_lock(connection)
-    revision = revision_of(connection)
+def upgrade(uri: str, target: str, mlflow: str, directory: str) -> int:
+    database = connect(uri)
+    take_lock(database)
+    if unfinished := begun(database):
+        if unfinished[1]:
+            print(half_upgraded(uri, unfinished), file=sys.stderr)
+            return HALF_UPGRADED
+        empty_again(database)
+    revision = database.revision()
     if revision == target:
-        return
-    if revision is not None:
-        print(f"dumped to {dump(uri, revision, directory)}", flush=True)
-    subprocess.run([mlflow, "db", "upgrade", uri], check=True)
-    reached = revision_of(connection)
-    if reached != target:
-        sys.exit(f"the schema is at revision {reached} after the upgrade, expected {target}")
+        return 0
+    path = str(dump(database, uri, revision, directory)) if revision is not None else ""
+    if path:
+        print(f"dumped to {path}", flush=True)
+    if not database.takes_back:
+        mark(database, target, path)
+    done = subprocess.run([mlflow, "db", "upgrade", own_uri(uri)], check=False)
+    reached = database.revision()
+    if done.returncode == 0 and reached == target:
+        if not database.takes_back:
+            database.rows(f"DROP TABLE {BEGUN}")
+        return 0
+    print(f"the schema is at revision {reached} after the upgrade, expected {target}", file=sys.stderr)
+    if path and not database.takes_back:
+        print(half_upgraded(uri, [target, path]), file=sys.stderr)
+        return HALF_UPGRADED
+    return 1
+
+
+def mark(database: Any, target: str, path: str) -> None:
+    """Note in the database that its upgrade begins."""
+    database.rows(f"DROP TABLE IF EXISTS {BEGUN}")
+    database.rows(f"CREATE TABLE {BEGUN} (target VARCHAR(32) PRIMARY KEY, dump TEXT)")
+    database.rows(f"INSERT INTO {BEGUN} VALUES (%s, %s)", target, path)
+
+
+def empty_again(database: Any) -> None:
+    """Remove the tables that the first upgrade of an empty database has made so far; nobody has used them."""
+    if database.has_table("experiments") and database.rows("SELECT 1 FROM experiments LIMIT 1"):
+        sys.exit(f"an upgrade of an empty database has not ended, and there are experiments in it; see {BEGUN} there")
+    clear(database)
+
+
+def half_upgraded(uri: str, unfinished: list[str]) -> str:
+    target, path = unfinished
+    return (
+        f"the upgrade of the tracking database to revision {target} has begun and not ended, and MySQL takes nothing "
+        "back: no server may be started on it. Put right what is said above, restore the dump as root on the host that "
+        f"has it, and deploy again:\n{restore_command(uri, path)}"
+    )
 
 
 def read(uri: str) -> dict[str, Any]:
     try:
-        with psycopg2.connect(libpq_uri(uri), connect_timeout=20) as connection:
-            revision = revision_of(connection)
-    except psycopg2.Error as error:
-        return {"error": str(error).strip().replace("\n", "; ")}
-    return {"revision": revision, "known": is_known(revision)}
+        database = connect(uri)
+        revision, unfinished = database.revision(), begun(database)
+    except DatabaseError as error:
+        return {"error": refusal(error, parse(uri))}
+    return {"revision": revision, "known": is_known(revision), "begun": unfinished}
 
 
 def check(uri: str, target: str, upgrades: str) -> int:
-    state = read(uri)
-    if "error" in state:
-        print(f"the tracking database can't be read: {state['error']}", file=sys.stderr)
-        return 1
-    found = f"the tracking database has schema revision {state['revision']}"
-    if not state["known"]:
-        print(f"{found}, which this MLflow does not know: a newer MLflow made it. Deploy that one", file=sys.stderr)
-        return 1
-    if state["revision"] in (None, target):
-        return 0 if state["revision"] else NEEDS_UPGRADE
-    if upgrades != "--allow-upgrade":
-        print(
+    try:
+        database = connect(uri)
+        reason = obstacle(database, uri, target, upgrades)
+        if not reason:
+            return 0 if database.revision() == target else NEEDS_UPGRADE
+    except DatabaseError as error:
+        reason = f"the tracking database can't be read: {refusal(error, parse(uri))}"
+    print(reason, file=sys.stderr)
+    return 1
+
+
+def obstacle(database: Any, uri: str, target: str, upgrades: str) -> str:
+    """Return why the schema must not be brought to `target`; "" when it may be, or is there. Raises DatabaseError."""
+    revision, unfinished = database.revision(), begun(database)
+    found = f"the tracking database has schema revision {revision}"
+    reason = ""
+    if not is_known(revision):
+        reason = f"{found}, which this MLflow does not know: a newer MLflow made it. Deploy that one"
+    elif unfinished and unfinished[1]:
+        reason = half_upgraded(uri, unfinished)
+    elif revision != target and (missing := faults(database, target)):
+        reason = "\n".join(f"the tracking database can't be used: {sentence}" for sentence in missing)
+    elif revision in (None, target) or unfinished:
+        reason = ""
+    elif upgrades != "--allow-upgrade":
+        reason = (
             f"{found}, this MLflow has {target}; it is upgraded with tracking_upgrade_database = True alone, and in a "
-            "run that fails on no tracking host of the stack",
-            file=sys.stderr,
+            "run that fails on no tracking host of the stack"
         )
-        return 1
-    if obstacle := dump_obstacle(server_version(uri)):
-        print(f"{found}; {obstacle}", file=sys.stderr)
-        return 1
-    return NEEDS_UPGRADE
+    elif impossible := dump_obstacle(database):
+        reason = f"{found}; {impossible}"
+    return reason
+
+
+def needs(uri: str, target: str) -> int:
+    try:
+        sentences = faults(connect(uri), target)
+    except DatabaseError as error:
+        sentences = [refusal(error, parse(uri))]
+    print("".join(f"{sentence}\n" for sentence in sentences), end="")
+    return 0
+
+
+def restored(uri: str, path: str) -> int:
+    read_through(Path(path))
+    database = connect(uri)
+    if database.takes_back:
+        sys.exit("this is for MySQL; a dump of PostgreSQL is restored with pg_restore")
+    take_lock(database)
+    restore(database, uri, Path(path))
+    print(f"{path} is restored: the schema is at revision {database.revision()}")
+    return 0
 
 
 def main() -> int:
     command, uri, *rest = sys.argv[1:]
-    if command == "upgrade":
-        upgrade(uri, *rest)
+    if command == "revision":
+        print(json.dumps(read(uri)))
         return 0
-    if command == "check":
-        return check(uri, *rest)
-    print(json.dumps(read(uri)))
-    return 0
+    commands: dict[str, Callable[..., int]] = {"upgrade": upgrade, "check": check, "needs": needs, "restore": restored}
+    return commands[command](uri, *rest)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,18 @@
-"""supervise CHECK… -- COMMAND…: run a server so that systemd knows how it really is.
+"""supervise CHECK… [--variables FILE] -- COMMAND…: run a server so that systemd knows how it really is.
 
-CHECK is what ready.py takes: `tracking SERVER [--key FILE]` or `model SERVER EXAMPLE`. The unit is started when that
-passes (Type=notify), and restarted when the server no longer answers (WatchdogSec=). It fails when the server ends
-unasked, whatever status that gives: `mlflow server` 3.17.2 exits 0 when its server process dies. When the unit is to
-stop, all processes of the server are told, and those that are still answering a request are waited for.
+CHECK is what ready.py takes: `tracking SERVER [--key FILE | --login FILE]` or `model SERVER EXAMPLE`. The unit is
+started when that passes (Type=notify), and restarted when the server no longer answers (WatchdogSec=). It fails when
+the server ends unasked, whatever status that gives: `mlflow server` 3.17.2 exits 0 when its server process dies. When
+the unit is to stop, all processes of the server are told, and those that still answer a request are waited for.
 
 The listening socket belongs to the .socket unit, and the server gets it as its standard input, the one descriptor that
 MLflow leaves open in what it starts. It stays while the server is restarted, so that connections wait and none is
 refused. See sd_listen_fds(3), sd_notify(3).
 
+In a container there is no systemd to tell, and this is the first process: it stops and ends in the same way.
+
 With --key the secret that MLflow signs its forms with follows from it too; MLflow takes it from its environment alone.
+FILE has more that is secret and that nothing takes from anywhere else: lines of NAME=VALUE.
 """
 
 import os
@@ -54,19 +57,22 @@ def checks(arguments: list[str]) -> tuple[Callable[[], None], Callable[[], objec
     """
     kind, server, *rest = arguments
     if kind == "tracking":
-        key = key_file(arguments)
-        return lambda: check_tracking(server, artifacts=False, key=key), lambda: call("GET", server, "/health")
+        files = {"key": file_of("--key", arguments), "login_file": file_of("--login", arguments)}
+        return lambda: check_tracking(server, artifacts=False, **files), lambda: call("GET", server, "/health")
     return lambda: check_model(server, Path(rest[0])), lambda: call("GET", server, "/ping")
 
 
-def key_file(arguments: list[str]) -> Path | None:
-    return Path(arguments[arguments.index("--key") + 1]) if "--key" in arguments else None
+def file_of(option: str, arguments: list[str]) -> Path | None:
+    return Path(arguments[arguments.index(option) + 1]) if option in arguments else None
 
 
-def environment(key: Path | None) -> dict[str, str]:
+def environment(arguments: list[str]) -> dict[str, str]:
     """Return what the server is started with."""
-    secret = {"MLFLOW_FLASK_SERVER_SECRET_KEY": password_of(read_key(key), FLASK_KEY)} if key else {}
-    return {**os.environ, **secret}
+    key, variables = file_of("--key", arguments), file_of("--variables", arguments)
+    secrets = dict(line.split("=", 1) for line in variables.read_text().splitlines()) if variables else {}
+    if key:
+        secrets["MLFLOW_FLASK_SERVER_SECRET_KEY"] = password_of(read_key(key), FLASK_KEY)
+    return {**os.environ, **secrets}
 
 
 def watch(ready: Callable[[], None], alive: Callable[[], object], watchdog_s: float) -> None:
@@ -98,6 +104,8 @@ def wait_for_group(group: int) -> None:
     with suppress(ProcessLookupError):
         while True:
             os.killpg(group, 0)
+            with suppress(ChildProcessError):  # the first process of a container inherits what its children leave
+                os.waitpid(-group, os.WNOHANG)
             time.sleep(0.05)
 
 
@@ -113,7 +121,7 @@ def main() -> int:
         sys.argv[split + 1 :],
         stdin=FIRST_DESCRIPTOR if has_socket else subprocess.DEVNULL,
         start_new_session=True,
-        env=environment(key_file(arguments)),
+        env=environment(arguments),
     )
     stopping = threading.Event()
 
@@ -124,6 +132,7 @@ def main() -> int:
             os.killpg(server.pid, signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)  # of a container that runs in a terminal
     watchdog_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6
     threading.Thread(target=watch, args=(ready, alive, watchdog_s), daemon=True).start()
     ended = server.wait()

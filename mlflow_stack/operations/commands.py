@@ -26,9 +26,13 @@ class Remove(StringCommand):
         self.path, self.is_secret = path, is_secret
 
 
-class Sql(StringCommand):
-    """Gives SQL to psql on standard input; `shown` is what a plan shows of it."""
+class Told(StringCommand):
+    """Gives a program something on standard input; `shown` is what a plan shows of it."""
 
-    def __init__(self, psql: str, sql: str, shown: str) -> None:
-        super().__init__(psql, _stdin=sql)
+    def __init__(self, program: str, told: str, shown: str) -> None:
+        super().__init__(program, _stdin=told)
         self.shown = shown
+
+
+class Sql(Told):
+    """Gives SQL to psql on standard input; `shown` is what a plan shows of it."""

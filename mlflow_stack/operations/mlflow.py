@@ -10,12 +10,14 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from mlflow_stack.domain import layout
-from mlflow_stack.domain.tracking import as_tracking_user
+from mlflow_stack.domain.database import as_tracking_user, is_mysql
 from mlflow_stack.facts.mlflow import Schema, SchemaState
 from mlflow_stack.look import look
 from mlflow_stack.operations.refusal import refuse
 
 UNIT, SOCKET = "mlflow-tracking.service", "mlflow-tracking.socket"
+# The exit status of on_host/schema.py when a schema is neither the old nor the new one.
+HALF_UPGRADED = 4
 Commands = Generator[StringCommand, None, None]
 
 
@@ -27,9 +29,10 @@ def schema(
 
     A server start would migrate an older database by itself, silently and one-way, so this comes before it: an empty
     database is initialised; an older one is refused unless `allow_upgrade`, and then dumped before; a newer one is
-    always refused. The server is stopped meanwhile, since old code on a new schema fails; it is started again when
-    the upgrade fails, which on PostgreSQL is one transaction. Nor is anything upgraded under a server of `servers`, the
-    tracking hosts of the stack, that takes no part in the run any more.
+    always refused. The server is stopped meanwhile, since old code on a new schema fails. It is started again when the
+    upgrade fails and has changed nothing, as on PostgreSQL, where it is one transaction. MySQL takes nothing back:
+    there the server does not start any more, with its host neither, before the dump is restored. Nor is anything
+    upgraded under a server of `servers`, the tracking hosts of the stack, that takes no part in the run any more.
     """
     python = f"{environment}/bin/python"
     state = look(Schema, python=python, uri=uri, passfile=passfile)
@@ -47,13 +50,24 @@ def schema(
     upgrade = as_tracking_user(
         f"{program} upgrade {quote(uri)} {target} {environment}/bin/mlflow {layout.BACKUP_DIR}", passfile
     )
-    # The database may have been out of reach when this was decided, so its state is judged again. A failed upgrade
-    # leaves the schema as it was, and the unit is still the old one: a server that ran runs again. The socket is closed
-    # meanwhile, or the next connection would start the old server.
-    yield StringCommand(
-        f"{check}; case $? in 0) exit 0;; 3) ;; *) exit 1;; esac; "
-        f"was=$(systemctl is-active {UNIT}); systemctl stop {UNIT} {SOCKET} 2>/dev/null; "
-        f'{upgrade} || {{ [ "$was" != active ] || systemctl start {UNIT}; exit 1; }}'
+    # The database may have been out of reach when this was decided, so its state is judged again.
+    yield StringCommand(f"{check}; case $? in 0) exit 0;; 3) ;; *) exit 1;; esac; {_while_stopped(upgrade, uri)}")
+
+
+def _while_stopped(upgrade: str, uri: str) -> str:
+    """Return a command that upgrades a schema while the server is stopped.
+
+    Where nothing has changed the unit is still the old one, and a server that ran runs again. The socket is closed
+    meanwhile, or the next connection would start the old server; on MySQL, a host that comes up again would.
+    """
+    stop = f"was=$(systemctl is-active {UNIT}); systemctl stop {UNIT} {SOCKET} 2>/dev/null"
+    give_up = f'{{ [ "$was" != active ] || systemctl start {UNIT}; exit 1; }}'
+    if not is_mysql(uri):
+        return f"{stop}; {upgrade} || {give_up}"
+    return (
+        f"{stop}; enabled=$(systemctl is-enabled {UNIT} 2>/dev/null); systemctl disable --quiet {UNIT} 2>/dev/null; "
+        f"{upgrade}; status=$?; [ $status != {HALF_UPGRADED} ] || exit 1; "
+        f'[ "$enabled" != enabled ] || systemctl enable --quiet {UNIT}; [ $status = 0 ] || {give_up}'
     )
 
 
@@ -66,6 +80,12 @@ def _refusal(state: SchemaState, target: str, allow_upgrade: bool, away: Sequenc
             f"the tracking database has schema revision {state.revision}, which this MLflow does not know: a newer "
             "MLflow made it. Deploy that version or a newer one, or restore a dump of the older database; "
             "tracking_upgrade_database never goes back. Nothing was changed on the database or the running server"
+        )
+    if state.dump:
+        return (
+            f"an upgrade of the tracking database has begun and not ended, which MySQL can't take back. Restore "
+            f"{state.dump} on the host that has it (docs/how-to/external-database.md), and deploy again. Nothing was "
+            "changed on the database or the running server"
         )
     if state.revision is not None and not allow_upgrade:
         return (

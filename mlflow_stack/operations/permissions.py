@@ -11,8 +11,8 @@ from pyinfra.context import host
 
 from mlflow_stack import secret_store
 from mlflow_stack.domain import layout
+from mlflow_stack.domain.database import as_tracking_user
 from mlflow_stack.domain.files import ManagedFile
-from mlflow_stack.domain.tracking import as_tracking_user
 from mlflow_stack.facts.files import FileStates
 from mlflow_stack.facts.mlflow import Permissions, PermissionsState
 from mlflow_stack.look import look

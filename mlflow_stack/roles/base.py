@@ -51,7 +51,8 @@ PROXY_DIRECTORIES = (
 DATABASE_DIRECTORIES = (Directory(layout.DATABASE_TLS_DIR, "700", "postgres", "postgres"),)
 
 PROGRAMS = (
-    *("accounts.py", "check_environment.py", "fetch.sh", "over_socket.py", "permissions.py", "ready.py", "schema.py"),
+    *("accounts.py", "azure_store.py", "check_environment.py", "database.py", "dumps.py", "fetch.sh", "gcs_store.py"),
+    *("needs.py", "object_store.py", "over_socket.py", "permissions.py", "ready.py", "s3_store.py", "schema.py"),
     *("supervise.py", "with_login.py"),
 )
 
@@ -62,11 +63,7 @@ def deploy_base(settings: Settings, survey: HostSurvey) -> None:
     host.packages(
         name="Install packages", names=_packages(settings, survey), never_started=survey.platform.never_started
     )
-    artifacts = Directory(settings.tracking.artifacts_destination, "750", layout.TRACKING_USER, layout.TRACKING_USER)
-    # A shared directory is somebody's mount: it is there, or the tracking role says so.
-    own_artifacts = "tracking" in settings.groups and not settings.tracking.artifacts_shared
-    directories = (*DIRECTORIES, artifacts) if own_artifacts else DIRECTORIES
-    users = USERS
+    users, directories = USERS, _directories(settings)
     if settings.has_proxy:
         users, directories = (*users, PROXY_USER), (*directories, *PROXY_DIRECTORIES)
     if settings.uses_acme:
@@ -79,6 +76,13 @@ def deploy_base(settings: Settings, survey: HostSurvey) -> None:
     files.managed(name="Install the programs of MLflow Stack", files=[*map(program, programs), name])
 
 
+def _directories(settings: Settings) -> tuple[Directory, ...]:
+    """Return the directories of every host, and that of the tracking server's artifacts where it is ours."""
+    artifacts = settings.own_artifact_directory
+    own = Directory(artifacts, "750", layout.TRACKING_USER, layout.TRACKING_USER)
+    return (*DIRECTORIES, own) if artifacts else DIRECTORIES
+
+
 def _packages(settings: Settings, survey: HostSurvey) -> list[str]:
     packages = list(survey.platform.packages)
     if settings.firewall.enabled:
@@ -86,7 +90,7 @@ def _packages(settings: Settings, survey: HostSurvey) -> list[str]:
     if "postgresql" in settings.groups:
         packages += survey.platform.postgresql_packages
     if "tracking" in settings.groups:
-        packages += survey.platform.client_packages
+        packages += survey.platform.mysql_client_packages if settings.uses_mysql else survey.platform.client_packages
     if settings.has_proxy:
         packages += survey.platform.proxy_packages
     if settings.uses_acme:

@@ -19,7 +19,7 @@ def mlflow_environment(settings: Settings) -> EnvironmentSpec:
         name="mlflow",
         conda_packages=(f"python={settings.conda.python}", "pip"),
         channels=tuple(settings.conda.channels),
-        requirements=settings.conda.lock_file.read_text(),
+        requirements=settings.conda.locked(settings.addons),
     )
 
 

@@ -13,7 +13,7 @@ from pyinfra.api.exceptions import DeployError, PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from mlflow_stack import proxy_check
+from mlflow_stack import database_check, proxy_check
 from mlflow_stack.domain.lock import Holder
 from mlflow_stack.domain.obstacles import Needs, obstacles, one_machine_twice
 from mlflow_stack.domain.survey import SURVEY_SCRIPT, HostSurvey, parse_survey
@@ -41,7 +41,8 @@ def preflight(host: Host) -> HostSurvey:
     """Return the survey of a host; the first call locks and surveys all hosts at once.
 
     Raises DeployError that lists everything that stands in the way on any host: distribution, systemd, memory, disk,
-    ports and who holds them, foreign PostgreSQL or MLflow, sudo, another run; and when config.py was not read.
+    ports and who holds them, foreign PostgreSQL or MLflow, sudo, another run, a database that somebody else manages;
+    and when config.py was not read.
     A host that is lost meanwhile ends its own deploy.py here, the others go on.
     """
     state = host.state
@@ -69,7 +70,14 @@ def _survey_all(state: State) -> dict[Host, HostSurvey] | PyinfraError:
     except PyinfraError as error:  # no host is left
         return error
     surveys = {host: survey for host, survey in surveys.items() if host in state.active_hosts}
-    problems = [f"  {host.name}: {problem}" for host in surveys for problem in _obstacles(host, surveys[host])]
+    with ThreadPoolExecutor(max_workers=len(hosts)) as executor:
+        databases = dict(zip(surveys, executor.map(_database_problems, surveys), strict=True))
+    problems = [
+        f"  {host.name}: {problem}"
+        for host in surveys
+        if host in state.active_hosts  # it may have been lost meanwhile
+        for problem in [*_obstacles(host, surveys[host]), *databases[host]]
+    ]
     problems += [f"  {problem}" for problem in one_machine_twice({host.name: surveys[host] for host in surveys})]
     if problems:
         count = "1 obstacle" if len(problems) == 1 else f"{len(problems)} obstacles"
@@ -105,6 +113,15 @@ def _obstacles(host: Host, survey: HostSurvey) -> list[str]:
     if survey.user not in ("", "root") and not (host.data.get("_sudo") or host.state.config.SUDO):
         return [f'pyinfra is user {survey.user!r} there and not root; add "_sudo": True to the host in the inventory']
     return obstacles(survey, _needs(host.name, settings))
+
+
+def _database_problems(host: Host) -> list[str]:
+    settings = load(host)
+    try:
+        return database_check.problems(host, settings) if settings.has_foreign_database else []
+    except database_check.Unasked as reason:
+        logger.warning(f"{host.print_prefix}{reason}")
+        return []
 
 
 def _needs(name: str, settings: Settings) -> Needs:

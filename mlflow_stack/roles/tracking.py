@@ -5,17 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from pyinfra.api.deploy import deploy
+from pyinfra.api.exceptions import DeployError
 from pyinfra.api.operation import OperationMeta
 
 from mlflow_stack.domain import layout
+from mlflow_stack.domain.database import MYSQL_PASSFILE, PASSFILE, mysql_options, passfile, password_fault, pgpass
 from mlflow_stack.domain.environment import EnvironmentSpec, schema_revision
 from mlflow_stack.domain.files import ManagedFile
 from mlflow_stack.domain.permissions import CONFIGURATION, KEY, KEY_FILE, key_file, wanted
 from mlflow_stack.domain.permissions import configuration as permissions_configuration
 from mlflow_stack.domain.survey import HostSurvey
-from mlflow_stack.domain.tracking import PASSFILE, allowed_hosts, environment_file, pgpass
-from mlflow_stack.operations import artifacts, certificates, files, mlflow, permissions, service
-from mlflow_stack.roles import passwords
+from mlflow_stack.domain.tracking import allowed_hosts, environment_file
+from mlflow_stack.operations import certificates, files, mlflow, permissions, service
+from mlflow_stack.roles import artifacts, passwords
 from mlflow_stack.roles.conda import mlflow_environment
 from mlflow_stack.settings import Settings
 from mlflow_stack.templates import render
@@ -29,26 +31,24 @@ def deploy_tracking(settings: Settings, survey: HostSurvey, environment_built: O
     """Ensure that the tracking server runs on the present schema and environment, and really works."""
     environment, tracking = mlflow_environment(settings), settings.tracking
     credentials, configuration = _credentials(settings), _configuration(settings, survey, environment)
+    # Before anything is changed: where artifacts are to be may not be as it should.
+    artifacts.place(settings, environment, configuration[0])
     files.managed(
         name="Write the database password for mlflow-tracking",
         files=[*credentials, *_given_authority(settings)],
-        absent=_surplus(settings),
+        absent=[*_surplus(settings), *artifacts.surplus(settings)],
     )
     if settings.postgresql_certificates and not settings.has_local_database and not tracking.database_uri:
         certificates.trusted(
             name="Trust the database", path=layout.DATABASE_CA_FILE, certificates=settings.postgresql_certificates
         )
-    if tracking.artifacts_shared:
-        store, first = tracking.artifacts_destination, settings.stack_hosts["tracking"][0]
-        artifacts.marked(name="Mark the shared artifact directory", directory=store, first=first)
-        artifacts.same_store(name="Compare the artifact directory with the first host's", directory=store, first=first)
     schema = mlflow.schema(
         name="Bring the database schema up to date",
         environment=environment.path,
         uri=settings.database_uri,
         target=schema_revision(environment.requirements) or "",
         allow_upgrade=tracking.upgrade_database,
-        passfile=PASSFILE if credentials else "",
+        passfile=passfile(settings.database_uri) if credentials else "",
         servers=settings.stack_hosts["tracking"],
     )
     accounts = _accounts(settings, environment)
@@ -63,7 +63,7 @@ def deploy_tracking(settings: Settings, survey: HostSurvey, environment_built: O
         name="Run mlflow-tracking and see it work",
         unit=UNIT,
         socket=SOCKET,
-        files=[*configuration, *credentials, *permissions_key(settings)],
+        files=[*configuration, *credentials, *permissions_key(settings), *artifacts.access(settings)],
         # For a run that was interrupted: the marker is newer than the process when the environment was built again.
         watched=[f"{environment.path}/{layout.MARKER}", layout.SUPERVISOR],
         check=f"{ready} {settings.own_tracking_uri} --artifacts{login}",
@@ -95,6 +95,7 @@ def _configuration(settings: Settings, survey: HostSurvey, environment: Environm
     return [
         ManagedFile(ENVIRONMENT_FILE, environment_file(variables(settings)), mode="640", group=layout.TRACKING_USER),
         *_permissions_configuration(settings),
+        *artifacts.plugin(settings),
         # Before the unit, which can't be verified without it.
         ManagedFile(
             socket, render(socket, stream=settings.tracking_stream, group=settings.socket_group(layout.TRACKING_USER))
@@ -108,7 +109,7 @@ def variables(settings: Settings) -> dict[str, str]:
     tracking = settings.tracking
     return {
         "MLFLOW_BACKEND_STORE_URI": settings.database_uri,
-        "MLFLOW_ARTIFACTS_DESTINATION": tracking.artifacts_destination,
+        "MLFLOW_ARTIFACTS_DESTINATION": settings.tracking_artifacts.destination,
         "MLFLOW_SERVE_ARTIFACTS": "true",
         "MLFLOW_HOST": settings.tracking_address,
         "MLFLOW_PORT": str(tracking.port),
@@ -122,6 +123,7 @@ def variables(settings: Settings) -> dict[str, str]:
         "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX": "^(mlflow-artifacts|models|runs):/.*$",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         **({"MLFLOW_AUTH_CONFIG_PATH": CONFIGURATION} if settings.has_permissions else {}),
+        **(settings.object_store.variables if settings.object_store else {}),
     }
 
 
@@ -151,8 +153,9 @@ def _given_authority(settings: Settings) -> list[ManagedFile]:
 
 def _surplus(settings: Settings) -> list[str]:
     """Return what a database that the host had before has left there."""
+    used = passfile(settings.database_uri) if settings.database_needs_password else ""
     return [
-        *([] if settings.database_needs_password else [PASSFILE]),
+        *(each for each in (PASSFILE, MYSQL_PASSFILE) if each != used),
         *([] if layout.DATABASE_CA_FILE in settings.database_uri else [layout.DATABASE_CA_FILE]),
     ]
 
@@ -162,4 +165,8 @@ def _credentials(settings: Settings) -> list[ManagedFile]:
         return []
     databases = settings.stack_hosts["postgresql"]
     password = passwords.set_by(databases, *settings.database_password, stack=settings.inventory.stack)
-    return [ManagedFile(PASSFILE, pgpass(password), mode="600", is_secret=True)]
+    path = passfile(settings.database_uri)
+    if fault := password_fault(settings.database_uri, password):
+        raise DeployError(f"{settings.database_password[1]} {fault}")
+    text = mysql_options(password) if path == MYSQL_PASSFILE else pgpass(password)
+    return [ManagedFile(path, text, mode="600", is_secret=True)]

@@ -18,6 +18,7 @@ from typing import Any
 from lab import Host, Lab
 from mlflow_stack.domain import layout
 from mlflow_stack.domain.certificates import HostCertificate
+from mlflow_stack.domain.object_store import ObjectStore
 from mlflow_stack.domain.permissions import wanted as wanted_permissions
 from mlflow_stack.domain.postgresql import Cluster
 from mlflow_stack.domain.tracking_server import TrackingServer
@@ -99,6 +100,12 @@ def facts(environment: str) -> list[tuple[Any, dict[str, Any]]]:
         (service.EnabledInstances, {"umbrella": "mlflow-production"}),
         (firewall.FirewallRemains, {}),
         (artifacts.ArtifactStore, {"directory": f"{layout.STATE_DIR}/artifacts"}),
+        (artifacts.Artifacts, {"configuration": f"{layout.CONFIG_DIR}/tracking.env"}),
+        # Both hosts are without an object store's client, where it prints nothing.
+        (
+            artifacts.StoreProblems,
+            {"store": ObjectStore("s3://bucket/mlflow"), "environment": NO_ENVIRONMENT, "read_only": True},
+        ),
         *PROXY_FACTS,
     ]
 

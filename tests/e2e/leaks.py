@@ -29,9 +29,13 @@ from tests.e2e.stack import REPOSITORY
 SECRET_FILES = (
     "/etc/mlflow/credentials/*",
     "/run/credentials/*/pgpass",
+    "/run/credentials/*/mysql.cnf",
     "/run/credentials/*/permissions-key",
+    "/run/credentials/*/artifacts",
     "/run/mlflow-tracking/pgpass",
+    "/run/mlflow-tracking/mysql.cnf",
     "/run/mlflow-stack-*/pgpass",
+    "/run/mlflow-stack-*/mysql.cnf",
 )
 OWNERS = ("root", "mlflow")
 DYNAMIC_USERS = range(61184, 65520)  # of DynamicUser=, which no file of users names; systemd.exec(5)

@@ -177,10 +177,11 @@ def older_release(directory: Path) -> Path:
         unit.write_text(unit.read_text() + "\n# As in an older release.\n")
     # Its MLflow makes the tables at the first use of an empty database, and not by `mlflow db upgrade`.
     program, first_use = directory / "mlflow_stack/on_host/schema.py", "import mlflow; mlflow.search_experiments()"
-    upgrade, initialise = '[mlflow, "db", "upgrade", uri]', f'[sys.executable, "-c", "{first_use}"]'
+    upgrade, initialise = '[mlflow, "db", "upgrade", own_uri(uri)]', f'[sys.executable, "-c", "{first_use}"]'
     text = program.read_text()
     assert upgrade in text
-    program.write_text(text.replace(f"{upgrade}", f'{initialise}, env={{**os.environ, "MLFLOW_TRACKING_URI": uri}}'))
+    environment = '{**__import__("os").environ, "MLFLOW_TRACKING_URI": uri}'
+    program.write_text(text.replace(upgrade, f"{initialise}, env={environment}"))
     return directory
 
 

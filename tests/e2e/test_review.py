@@ -35,7 +35,7 @@ def test_plan_of_a_converged_host_is_one_line_and_drift_is_silent(stack: Stack) 
 
     plan, drift = mlflow_stack("plan", inventory), mlflow_stack("drift", inventory)
 
-    assert (plan.returncode, plan.stdout.strip()) == (NOTHING, "mlflow1: nothing to do; 20 as declared")
+    assert (plan.returncode, plan.stdout.strip()) == (NOTHING, "mlflow1: nothing to do; 21 as declared")
     assert (drift.returncode, drift.stdout, drift.stderr) == (NOTHING, "", "")
 
 
@@ -65,7 +65,7 @@ def test_drift_shows_what_somebody_changed_by_hand(stack: Stack) -> None:
     ]
     assert "        -MLFLOW_WORKERS=7" in lines
     assert '        +MLFLOW_WORKERS="1"' in lines
-    assert lines[-1] == "mlflow1: 2 operations to run, with 4 commands, 1 of them for files; 18 as declared"
+    assert lines[-1] == "mlflow1: 2 operations to run, with 4 commands, 1 of them for files; 19 as declared"
 
 
 def test_reviewed_plan_is_applied_once_and_is_stale_then(stack: Stack, plan: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import re
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 
 from mlflow_stack.review import PLAN_VARIABLE, REVIEWED_VARIABLE
+from mlflow_stack.roles.base import DIRECTORIES, USERS
 from tests.unit.defaults import OPEN
 from tests.unit.recorded import DIRECTORY, lines
 
@@ -54,6 +57,43 @@ class Plan:
 Planner = Callable[..., Plan]
 
 
+def answers_when_done(document: dict[str, Any]) -> dict[str, list[Any]]:
+    """Return what the host mlflow1 of a plan answers when all of that is done and its model is served."""
+    operations = document["hosts"]["@fake/mlflow1"]["operations"]
+    changes = [command for operation in operations for command in operation["commands"] if command["path"]]
+    # A new file's difference is the file.
+    texts = {change["path"]: "".join(f"{line[1:]}\n" for line in change["diff"].splitlines()[3:]) for change in changes}
+    states = {change["path"]: _state(change, texts[change["path"]]) for change in changes}
+    sha256 = states["/etc/postgresql/15/main/conf.d/50-mlflow.conf"].split()[3]
+    service = ["LoadState=loaded", "ActiveState=active", "UnitFileState=enabled", "digest=d", "proved=d", "ready=yes"]
+    directories = [f"{item.path}:{item.expected}" for item in DIRECTORIES]
+    return {
+        **{fact: lines("deployed", fact) for fact in ("InstalledPackages", "Schema", "Models", "EnabledInstances")},
+        "Layout": [
+            *(f"user:{user.name}:x:1:1::{user.home}:" for user in USERS),
+            *directories,
+            "/var/lib/mlflow/artifacts:750 mlflow mlflow",
+        ],
+        "FileStates": list(states.values()),
+        "FileTexts": [f"{base64.b64encode(text.encode()).decode()} {path}" for path, text in texts.items()],
+        "Postgresql": [
+            re.sub("[0-9a-f]{64}(?= .*50-mlflow.conf$)", sha256, line) for line in lines("deployed", "Postgresql")
+        ],
+        "Conda": [
+            "exists",
+            f"marker={texts['/opt/mlflow/miniconda3/.mlflow-stack.json'].strip()}",
+            states["/opt/mlflow/miniconda3/.condarc"],
+        ],
+        "Environment": ["exists", "complete"],
+        "Service": [*service, *(f"file={state}" for state in states.values())],
+    }
+
+
+def _state(change: dict[str, str], text: str) -> str:
+    mode, owner = change["change"].removeprefix("new, ").split()
+    return f"{mode} {owner.replace(':', ' ')} {hashlib.sha256(text.encode()).hexdigest()} {change['path']}"
+
+
 def looked(answers: Answers) -> list[str]:
     """Return what a batch prints (facts/batch.py) on a fresh host, but for these answers.
 
@@ -66,11 +106,21 @@ def looked(answers: Answers) -> list[str]:
     return printed
 
 
-def host(name: str, *, survey: list[str] = FRESH, answers: Answers | None = None, **settings: Any) -> Any:
-    """Return a host for an inventory: a fresh one, but for the given survey, answers to facts, and settings."""
+def host(
+    name: str,
+    *,
+    survey: list[str] = FRESH,
+    answers: Answers | None = None,
+    replies: Mapping[str, list[str]] | None = None,
+    **settings: Any,
+) -> Any:
+    """Return a host for an inventory: a fresh one, but for the given survey, answers to facts, and settings.
+
+    `replies`: what it says to what it is asked by itself, by a part of the command.
+    """
     # Every host is a copy of the one that was recorded, and needs a machine-id of its own.
     own = [f"machine_id={name}" if line == MACHINE_ID else line for line in survey]
-    responses = {"/etc/os-release": own, "echo '----8<---- ": looked(answers or {})}
+    responses = {"/etc/os-release": own, "echo '----8<---- ": looked(answers or {}), **(replies or {})}
     return (f"@fake/{name}", {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": responses, **OPEN, **settings})
 
 

@@ -1,7 +1,6 @@
 """What a plan shows: which operations, in which order, on which hosts, with which commands and differences."""
 
 import base64
-import hashlib
 import re
 from typing import Any
 
@@ -9,10 +8,9 @@ import pytest
 
 from mlflow_stack.domain import plan as plans
 from mlflow_stack.domain.bounds import within
-from mlflow_stack.domain.tracking import PASSFILE
+from mlflow_stack.domain.database import PASSFILE
 from mlflow_stack.facts.batch import TITLE
-from mlflow_stack.roles.base import DIRECTORIES, USERS
-from tests.plan.conftest import Answers, Plan, Planner, host
+from tests.plan.conftest import Answers, Plan, Planner, answers_when_done, host
 from tests.unit.recorded import lines
 
 MODELS = {"diabetes": {"uri": "models:/diabetes@champion", "port": 5001}}
@@ -34,6 +32,7 @@ RENEWAL = [
     "PostgreSQL | Run the timer of the server's certificate",
 ]
 CONDA = ["Conda | Install Miniconda", "Conda | Build the MLflow environment"]
+KEPT = "Tracking | Leave no artifacts behind"
 TRACKING = [
     "Tracking | Write the database password for mlflow-tracking",
     "Tracking | Bring the database schema up to date",
@@ -53,6 +52,7 @@ CLEANUP = ["Conda | Remove old environments"]
 
 # On a fresh host there is nothing to take away, and no registry that could say which model to serve.
 NO_CHANGE = [
+    KEPT,
     "Tracking | Write the database password for mlflow-tracking",
     "Production | Stop models that are not listed",
     *DIABETES,
@@ -85,39 +85,7 @@ def document(plan: Planner) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def deployed(document: dict[str, Any]) -> dict[str, list[Any]]:
     """What that host answers when all of that is done and the model is served."""
-    operations = document["hosts"]["@fake/mlflow1"]["operations"]
-    changes = [command for operation in operations for command in operation["commands"] if command["path"]]
-    # A new file's difference is the file.
-    texts = {change["path"]: "".join(f"{line[1:]}\n" for line in change["diff"].splitlines()[3:]) for change in changes}
-    states = {change["path"]: _state(change, texts[change["path"]]) for change in changes}
-    sha256 = states["/etc/postgresql/15/main/conf.d/50-mlflow.conf"].split()[3]
-    service = ["LoadState=loaded", "ActiveState=active", "UnitFileState=enabled", "digest=d", "proved=d", "ready=yes"]
-    directories = [f"{item.path}:{item.expected}" for item in DIRECTORIES]
-    return {
-        **{fact: lines("deployed", fact) for fact in ("InstalledPackages", "Schema", "Models", "EnabledInstances")},
-        "Layout": [
-            *(f"user:{user.name}:x:1:1::{user.home}:" for user in USERS),
-            *directories,
-            "/var/lib/mlflow/artifacts:750 mlflow mlflow",
-        ],
-        "FileStates": list(states.values()),
-        "FileTexts": [f"{base64.b64encode(text.encode()).decode()} {path}" for path, text in texts.items()],
-        "Postgresql": [
-            re.sub("[0-9a-f]{64}(?= .*50-mlflow.conf$)", sha256, line) for line in lines("deployed", "Postgresql")
-        ],
-        "Conda": [
-            "exists",
-            f"marker={texts['/opt/mlflow/miniconda3/.mlflow-stack.json'].strip()}",
-            states["/opt/mlflow/miniconda3/.condarc"],
-        ],
-        "Environment": ["exists", "complete"],
-        "Service": [*service, *(f"file={state}" for state in states.values())],
-    }
-
-
-def _state(change: dict[str, str], text: str) -> str:
-    mode, owner = change["change"].removeprefix("new, ").split()
-    return f"{mode} {owner.replace(':', ' ')} {hashlib.sha256(text.encode()).hexdigest()} {change['path']}"
+    return answers_when_done(document)
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +114,8 @@ def apart(plan: Planner) -> Plan:
 
 def test_plan_of_a_fresh_host_has_every_role_in_order(fresh: Plan) -> None:
     assert fresh.status == 0, fresh.output
-    assert fresh.operations == [*BASE, *FIREWALL, *POSTGRESQL, *CONDA, *TRACKING, *PRODUCTION, *DIABETES, *CLEANUP]
+    tracking, production = [KEPT, *TRACKING], [*PRODUCTION, *DIABETES]
+    assert fresh.operations == [*BASE, *FIREWALL, *POSTGRESQL, *CONDA, *tracking, *production, *CLEANUP]
     assert [name for name, hosts in fresh.changes.items() if not hosts] == NO_CHANGE
 
 
@@ -193,8 +162,8 @@ def test_plan_says_what_can_not_be_known_yet_and_why(fresh: Plan) -> None:
 
 def test_plan_ends_with_a_line_for_each_host(fresh: Plan, apart: Plan) -> None:
     assert fresh.text.splitlines()[-1] == (
-        "@fake/mlflow1: 15 operations to run, with 54 commands, 26 of them for files; "
-        "2 operations to be decided later; 3 as declared"
+        "@fake/mlflow1: 15 operations to run, with 58 commands, 30 of them for files; "
+        "2 operations to be decided later; 4 as declared"
     )
     assert [line.split(",")[0] for line in apart.text.splitlines()[-3:]] == [
         "@fake/db: 11 operations to run",
@@ -233,7 +202,7 @@ def test_plan_of_a_deployed_host_is_one_look_and_nothing_to_do(plan: Planner, de
     found = plan(**everywhere(deployed))
 
     assert found.status == 0, found.output
-    assert found.text == "@fake/mlflow1: nothing to do; 20 as declared\n"
+    assert found.text == "@fake/mlflow1: nothing to do; 21 as declared\n"
     assert [name for name, hosts in found.changes.items() if hosts] == []
     assert len(found.commands["@fake/mlflow1"]) == 2
 

@@ -87,11 +87,11 @@ def test_package_that_the_report_leaves_out_was_not_asked_about() -> None:
 def test_every_lock_file_is_audited() -> None:
     files = {path for paths in locked().values() for path in paths}
 
-    assert {path for path in files if not path.startswith("locks/mlflow-")} == {
-        "locks/uv.txt",
-        "requirements.txt",
-        "requirements-dev.txt",
-    }
-    assert {path for path in files if path.startswith("locks/mlflow-")} == {
-        f"locks/mlflow-py{python}.txt" for python in ("3.10", "3.11", "3.12", "3.13")
+    assert files == {
+        *("locks/uv.txt", "requirements.txt", "requirements-dev.txt"),
+        *(
+            f"locks/{name}-py{python}.txt"
+            for name in ("mlflow", "mysql", "s3", "gcs", "azure")
+            for python in ("3.10", "3.11", "3.12", "3.13")
+        ),
     }

@@ -73,18 +73,6 @@ from tests.unit.refusals import MODEL, one_problem, refusal
             id="relative-path",
         ),
         pytest.param(
-            {"tracking_artifacts_destination": "/srv/../etc"},
-            'tracking_artifacts_destination: expected an absolute path below the top level, without ".."; '
-            "found '/srv/../etc'",
-            id="path-upwards",
-        ),
-        pytest.param(
-            {"tracking_artifacts_destination": "/srv"},
-            'tracking_artifacts_destination: expected an absolute path below the top level, without ".."; '
-            "found '/srv'",
-            id="top-level-path",
-        ),
-        pytest.param(
             {"conda_installer_version": "latest"},
             "conda_installer_version: expected a pinned version, never latest; found 'latest'",
             id="latest-installer",
@@ -181,23 +169,56 @@ from tests.unit.refusals import MODEL, one_problem, refusal
             id="owner-for-dumps",
         ),
         pytest.param(
-            {"tracking_artifacts_destination": "/home/ada"},
-            "tracking_artifacts_destination: expected a directory of its own, as /var/lib/mlflow/artifacts or "
-            "/srv/mlflow-artifacts; found '/home/ada'",
-            id="home-for-artifacts",
-        ),
-        pytest.param(
-            {"tracking_artifacts_destination": "/var/lib"},
-            "tracking_artifacts_destination: expected a directory of its own, as /var/lib/mlflow/artifacts or "
-            "/srv/mlflow-artifacts; found '/var/lib'",
-            id="directory-of-others-for-artifacts",
-        ),
-        pytest.param(
             {"tracking_database_uri": "postgresql://u@db/mlflow"},
-            "tracking_database_uri: expected postgresql+psycopg2://USER@HOST:PORT/DATABASE; the driver must be named, "
-            "because SQLAlchemy 2.1 takes a bare postgresql:// for psycopg 3, which is not installed; found "
-            "'postgresql://u@db/mlflow'",
+            "tracking_database_uri: expected postgresql+psycopg2://USER@HOST:PORT/DATABASE, or mysql+pymysql://… for "
+            "MySQL and MariaDB; the driver must be named, because SQLAlchemy 2.1 takes a bare postgresql:// for "
+            "psycopg 3, which is not installed; found 'postgresql://u@db/mlflow'",
             id="uri-without-a-driver",
+        ),
+        pytest.param(
+            {"tracking_database_uri": "mysql+pymysql://db/mlflow"},
+            "tracking_database_uri: expected mysql+pymysql://USER@HOST:PORT/DATABASE; found "
+            "'mysql+pymysql://db/mlflow'",
+            id="mysql-without-a-user",
+        ),
+        pytest.param(
+            {"tracking_database_uri": "mysql+pymysql://u@db:/mlflow;DROP"},
+            "tracking_database_uri: expected mysql+pymysql://USER@HOST:PORT/DATABASE; found "
+            "'mysql+pymysql://u@db:/mlflow;DROP'",
+            id="mysql-with-a-strange-database",
+        ),
+        pytest.param(
+            {"tracking_database_uri": "mysql+pymysql://u@db:many/mlflow"},
+            "tracking_database_uri: expected a number as port; found 'mysql+pymysql://u@db:many/mlflow'",
+            id="mysql-with-a-strange-port",
+        ),
+        pytest.param(
+            {"tracking_database_uri": "mysql+pymysql://u@db/mlflow?ssl_verify_identity=true"},
+            "tracking_database_uri: ssl_verify_identity can't be given here; tracking_database_password and "
+            "tracking_database_ca_file say what there is to say, and ssl_disabled=true that no TLS is wanted; found "
+            "'mysql+pymysql://u@db/mlflow?ssl_verify_identity=true'",
+            id="mysql-with-an-option",
+        ),
+        pytest.param(
+            {"tracking_database_uri": "mysql+pymysql://u@db/mlflow?ssl_disabled=false"},
+            "tracking_database_uri: expected ssl_disabled=true, or none of it: PyMySQL takes any other word for true "
+            "as well; found 'mysql+pymysql://u@db/mlflow?ssl_disabled=false'",
+            id="mysql-with-ssl-disabled-false",
+        ),
+        pytest.param(
+            {
+                "tracking_database_uri": "mysql+pymysql://u@db/mlflow?ssl_disabled=true",
+                "tracking_database_ca_file": "/etc/ssl/certs/ca-certificates.crt",
+            },
+            "tracking_database_uri has ssl_disabled, and tracking_database_ca_file says whom the certificate has to "
+            "be from; leave one of them out",
+            id="mysql-with-and-without-tls",
+        ),
+        pytest.param(
+            {"tracking_database_uri": "mysql+pymysql://u@db/mlflow", "tracking_permissions": True},
+            "tracking_permissions needs PostgreSQL: MLflow's own migrations of its tables fail on MySQL and MariaDB, "
+            "as they give two foreign keys the name fk_user_id; set it to False",
+            id="permissions-on-mysql",
         ),
         pytest.param(
             {"inventory_stack": "Team A"},
@@ -366,8 +387,14 @@ def test_bad_model_is_refused(models: dict[str, Any], problem: str) -> None:
         ),
         (
             "postgresql://u:hunter2@db/mlflow",
-            "expected postgresql+psycopg2://USER@HOST:PORT/DATABASE; the driver must be named, because SQLAlchemy 2.1 "
-            "takes a bare postgresql:// for psycopg 3, which is not installed; found 'postgresql://u:***@db/mlflow'",
+            "expected postgresql+psycopg2://USER@HOST:PORT/DATABASE, or mysql+pymysql://… for MySQL and MariaDB; the "
+            "driver must be named, because SQLAlchemy 2.1 takes a bare postgresql:// for psycopg 3, which is not "
+            "installed; found 'postgresql://u:***@db/mlflow'",
+        ),
+        (
+            "mysql+pymysql://u:hunter2@db/mlflow",
+            "holds a password; leave it out of the URI and set tracking_database_password to a reference; found "
+            "'mysql+pymysql://u:***@db/mlflow'",
         ),
     ],
 )

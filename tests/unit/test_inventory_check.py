@@ -1,5 +1,6 @@
 """What is wrong between settings, groups and hosts, and the whole message that it is refused with."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,15 @@ def test_port_that_is_claimed_twice_is_refused_with_both_claims() -> None:
         "give each its own\n"
         "  mlflow1: port 5001 is claimed twice, by production_models['c']['port'] and production_models['d']['port']; "
         "give each its own"
+    )
+
+
+def test_driver_that_is_not_locked_for_a_python_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("mlflow_stack.role_settings.REPOSITORY", tmp_path)
+
+    assert refusal(entry(tracking_database_uri="mysql+pymysql://u@db/d")) == one_problem(
+        "conda_python is '3.12', and there is no locks/mysql-py3.12.txt, which the MLflow environment needs beside its "
+        "own; run `make lock`"
     )
 
 

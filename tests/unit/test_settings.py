@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from mlflow_stack.domain.firewall import Opening
 from mlflow_stack.role_settings import CondaSettings, PreflightSettings
 from mlflow_stack.settings import role_models, setting_names, split_by_role
-from tests.unit.defaults import DEFAULTS, GROUP_DATA, group_data, settings
+from tests.unit.defaults import DEFAULTS, GROUP_DATA, REPOSITORY, group_data, settings
 
 ALL = GROUP_DATA / "all.py"
 
@@ -106,6 +106,15 @@ def test_installer_of_an_architecture_without_a_checksum_is_refused() -> None:
         conda.installer_for("x86_64")
 
 
+def test_environment_is_the_mlflow_lock_with_the_add_ons_behind_it() -> None:
+    conda, locks = settings(conda_python="3.11").conda, REPOSITORY / "locks"
+
+    assert conda.locked() == (locks / "mlflow-py3.11.txt").read_text()
+    assert conda.locked(["mysql", "s3"]) == "".join(
+        (locks / f"{name}-py3.11.txt").read_text() for name in ("mlflow", "mysql", "s3")
+    )
+
+
 def test_database_on_the_same_host_is_reached_by_its_socket() -> None:
     found = settings(postgresql_port=5433)
 
@@ -119,6 +128,43 @@ def test_database_of_another_provider_is_used_as_it_is_given() -> None:
     found = settings(tracking_database_uri=uri, tracking_database_password="env:DB")
 
     assert (found.database_uri, found.database_password) == (uri, ("env:DB", "tracking_database_password"))
+
+
+def test_mysql_of_another_provider_gets_tls_and_a_file_with_its_password() -> None:
+    uri = "mysql+pymysql://u@db.example.com/d"
+    file = "read_default_file=/run/mlflow-tracking/mysql.cnf&read_default_group=pymysql"
+
+    plain = settings(tracking_database_uri=uri)
+    found = settings(tracking_database_uri=uri, tracking_database_password="env:DB")
+
+    assert plain.database_uri == f"{uri}?ssl_check_hostname=false"
+    assert found.database_uri == f"{uri}?ssl_check_hostname=false&{file}"
+    assert (found.uses_mysql, found.database_needs_password) == (True, True)
+
+
+def test_driver_of_mysql_is_for_hosts_of_tracking_servers_on_it() -> None:
+    mysql = {"tracking_database_uri": "mysql+pymysql://u@db/d"}
+
+    assert settings().addons == ()
+    assert settings(("tracking",), **mysql).addons == ("mysql",)
+    assert settings(("production",), **mysql).addons == ()
+
+
+@pytest.mark.parametrize(
+    ("groups", "uri", "expected"),
+    [
+        (("tracking",), "postgresql+psycopg2://u@db/d", True),
+        (("tracking",), "mysql+pymysql://u@127.0.0.1/d", True),
+        (("tracking", "postgresql"), "postgresql+psycopg2://u@127.0.0.1/d", False),
+        (("tracking", "postgresql"), "postgresql+psycopg2://u@db/d", True),
+        (("production",), "postgresql+psycopg2://u@db/d", False),
+        (("tracking", "postgresql"), "", False),
+    ],
+)
+def test_database_is_looked_at_where_somebody_else_manages_it(
+    groups: tuple[str, ...], uri: str, expected: bool
+) -> None:
+    assert settings(groups, tracking_database_uri=uri).has_foreign_database is expected
 
 
 def test_database_of_another_provider_may_ask_for_no_password() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from mlflow_stack.domain.certificates import HostCertificate
+from mlflow_stack.domain.object_store import ObjectStore
 from mlflow_stack.domain.tracking_server import TrackingServer
 from mlflow_stack.inventory_check import HostEntry, check_inventory
 from mlflow_stack.roles.postgresql import listen_addresses
@@ -318,8 +319,8 @@ def test_several_tracking_servers_need_one_name_and_one_store() -> None:
         "  web1 and web2 are one tracking server to their users, but tracking_public_name is empty; set it to the name "
         "of their load balancer\n"
         "  web1 and web2 are one tracking server to their users, but each keeps artifacts of its own in "
-        "/var/lib/mlflow/artifacts; mount one network file system there on all of them and set "
-        "tracking_artifacts_shared = True\n"
+        "/var/lib/mlflow/artifacts; set tracking_artifacts_destination to an object store, or mount one network file "
+        "system there on all of them and set tracking_artifacts_shared = True\n"
         "  web2: tracking_bind is '127.0.0.1', where no load balancer reaches the server; set it to the host's address"
     )
 
@@ -346,6 +347,46 @@ def test_tracking_servers_of_one_stack_that_differ_are_refused(data: dict[str, A
         entry("db", ("postgresql",)),
         entry("web1", ("tracking",), **SEVERAL),
         entry("web2", ("tracking",), **{**SEVERAL, **data}),
+    )
+
+    assert message == one(f"{found}; the tracking servers of one stack need the same: set it in group_data/tracking.py")
+
+
+BUCKET = {
+    **{name: value for name, value in SEVERAL.items() if name != "tracking_artifacts_shared"},
+    "tracking_artifacts_destination": "s3://bucket/mlflow",
+    "tracking_artifacts_access_key_id": "AKIA1",
+    "tracking_artifacts_credentials": "env:KEY",
+}
+
+
+def test_tracking_servers_with_an_object_store_need_no_shared_directory() -> None:
+    hosts = [entry("db", ("postgresql",)), *(entry(name, ("tracking",), **BUCKET) for name in ("web1", "web2"))]
+
+    checked = check_inventory(hosts)
+
+    store = ObjectStore("s3://bucket/mlflow", access_key_id="AKIA1", has_credentials=True)
+    assert [checked[name].object_store for name in ("web1", "web2")] == [store, store]
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (
+            {"tracking_artifacts_destination": "s3://other/mlflow"},
+            "tracking_artifacts_destination is 's3://other/mlflow' on web2 and 's3://bucket/mlflow' on web1",
+        ),
+        (
+            {"tracking_artifacts_credentials": "env:OTHER"},
+            "tracking_artifacts_credentials is not the same on web2 and web1",
+        ),
+    ],
+)
+def test_tracking_servers_with_different_object_stores_are_refused(data: dict[str, Any], found: str) -> None:
+    message = refusal(
+        entry("db", ("postgresql",)),
+        entry("web1", ("tracking",), **BUCKET),
+        entry("web2", ("tracking",), **{**BUCKET, **data}),
     )
 
     assert message == one(f"{found}; the tracking servers of one stack need the same: set it in group_data/tracking.py")

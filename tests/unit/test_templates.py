@@ -34,6 +34,18 @@ REMOTE = {
     "tracking_database_uri": "postgresql+psycopg2://mlflow_user@db.example.com:5432/mlflow_db?sslmode=require",
     "tracking_database_password": "env:MLFLOW_DB_PASSWORD",
 }
+BUCKET = {
+    "tracking_artifacts_destination": "s3://bucket/mlflow",
+    "tracking_artifacts_endpoint": "https://minio.example.com:9000",
+    "tracking_artifacts_region": "eu-central-1",
+    "tracking_artifacts_access_key_id": "AKIA1",
+    "tracking_artifacts_credentials": "env:STORE_KEY",
+    "tracking_artifacts_ca_file": "minio.pem",
+}
+MYSQL = {
+    "tracking_database_uri": "mysql+pymysql://mlflow_user@db.example.com:3306/mlflow_db",
+    "tracking_database_password": "env:MLFLOW_DB_PASSWORD",
+}
 MODELS = {
     "production_models": {"diabetes": {"uri": "models:/diabetes@champion"}},
     "production_tracking_uri": "https://mlflow.example.com",
@@ -68,6 +80,11 @@ def _rules() -> str:
 RENDERED: dict[str, Callable[[], str]] = {
     "local-database/etc/systemd/system/mlflow-tracking.service": _tracking_unit,
     "remote-database/etc/systemd/system/mlflow-tracking.service": lambda: _tracking_unit(**REMOTE),
+    "object-store/etc/systemd/system/mlflow-tracking.service": lambda: _tracking_unit(tracking_bind="unix", **BUCKET),
+    "object-store/etc/mlflow/tracking.env": lambda: environment_file(
+        variables(settings(tracking_bind="unix", **BUCKET))
+    ),
+    "mysql-database/etc/systemd/system/mlflow-tracking.service": lambda: _tracking_unit(**MYSQL),
     "production/etc/systemd/system/mlflow-production.service": lambda: render(
         f"{layout.UNIT_DIR}/mlflow-production.service"
     ),
@@ -145,6 +162,7 @@ RENDERED: dict[str, Callable[[], str]] = {
     "firewall/etc/mlflow/firewall.nft": _rules,
     "firewall/etc/systemd/system/mlflow-firewall.service": unit_text,
     "local-database/etc/mlflow/tracking.env": lambda: environment_file(variables(settings())),
+    "mysql-database/etc/mlflow/tracking.env": lambda: environment_file(variables(settings(**MYSQL))),
     "remote-database/etc/mlflow/tracking.env": lambda: environment_file(
         variables(settings(**REMOTE, tracking_bind="0.0.0.0", tracking_public_name="mlflow.example.com"))
     ),
@@ -206,6 +224,9 @@ def systemd_analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 LIMITS = {
     "local-database": 1.0,
     "remote-database": 1.3,
+    # It connects to the store, and so to any host.
+    "object-store": 1.1,
+    "mysql-database": 1.3,
     "production": 1.5,
     "unix": 0.5,
     "firewall": 2.8,
@@ -297,6 +318,42 @@ if __name__ == "__main__":
     for file, text in RENDERED.items():
         (EXPECTED / file).parent.mkdir(parents=True, exist_ok=True)
         (EXPECTED / file).write_text(text())
+
+
+AZURE = "wasbs://container@account.blob.core.windows.net/mlflow"
+GIVEN = "${CREDENTIALS_DIRECTORY}/artifacts"
+
+
+@pytest.mark.parametrize(
+    ("uri", "before", "after"),
+    [
+        ("s3://bucket/mlflow", "", f"/usr/bin/env AWS_SHARED_CREDENTIALS_FILE={GIVEN} "),
+        ("gs://bucket/mlflow", "", f"/usr/bin/env GOOGLE_APPLICATION_CREDENTIALS={GIVEN} "),
+        (AZURE, f" --variables {GIVEN}", ""),
+    ],
+)
+def test_server_is_let_into_an_object_store_by_a_file_that_systemd_hands_it(uri: str, before: str, after: str) -> None:
+    login = {"tracking_artifacts_access_key_id": "AKIA1"} if uri.startswith("s3:") else {}
+    unit = _tracking_unit(tracking_artifacts_destination=uri, tracking_artifacts_credentials="env:KEY", **login)
+
+    server = f"{ENVIRONMENT}/bin/mlflow server"
+    assert f" tracking http://127.0.0.1:5000{before} -- {after}{server}\n" in unit
+    assert "\nLoadCredential=artifacts:/etc/mlflow/credentials/artifacts\n" in unit
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket/mlflow", "gs://bucket/mlflow", AZURE])
+def test_server_that_is_known_by_the_identity_of_its_host_gets_no_credentials(uri: str) -> None:
+    unit = _tracking_unit(tracking_artifacts_destination=uri)
+
+    assert "LoadCredential" not in unit
+    assert f" tracking http://127.0.0.1:5000 -- {ENVIRONMENT}/bin/mlflow server\n" in unit
+
+
+def test_server_with_an_object_store_may_connect_to_other_hosts_and_write_no_directory_of_artifacts() -> None:
+    unit = _tracking_unit(tracking_bind="unix", **BUCKET)
+
+    assert not any(word in unit for word in ("PrivateNetwork", "IPAddressDeny", "ReadWritePaths", "RequiresMountsFor"))
+    assert "\nRestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\n" in unit
 
 
 def test_unit_on_a_shared_store_waits_for_the_mount_and_starts_only_where_the_mark_is() -> None:

@@ -13,6 +13,7 @@ import pytest
 from mlflow_stack.conform import confined, database, hidden, working
 from mlflow_stack.conform.checks import Check, NotAsked, Subject, Unknown
 from mlflow_stack.domain import layout
+from mlflow_stack.domain.database import mysql_options
 from mlflow_stack.domain.survey import parse_survey
 from mlflow_stack.settings import ROLES, Settings
 from tests.unit.conform.servers import serving
@@ -75,6 +76,14 @@ def test_secret_in_a_file_that_others_read_is_found_without_being_shown(places: 
     assert judged(hidden.readable, answer) == [
         f"a secret of the host is in {etc}/with a space, which everybody can read"
     ]
+
+
+def test_password_of_mysql_is_looked_for_as_it_is(places: dict[str, str]) -> None:
+    (Path(places[layout.CREDENTIALS_DIR]) / "mysql.cnf").write_text(mysql_options('p#w"with\\n'))
+    etc = Path(next(iter(places.values())))
+    (etc / "leak").write_text('p#w"with\\n')
+
+    assert f"{etc}/leak" in run(hidden.readable, settings(), places)
 
 
 def test_many_files_are_looked_at_with_all_secrets(places: dict[str, str]) -> None:
@@ -478,6 +487,24 @@ def test_role_for_dumps_that_may_do_more_than_read_is_found() -> None:
     ]
     with pytest.raises(Unknown, match="there is no role mlflow_dump"):
         found(database.dump_role, [])
+
+
+def test_database_of_others_that_is_not_as_needed_is_found_and_asked_by_the_host() -> None:
+    own = settings(
+        ("tracking",), tracking_database_uri="mysql+pymysql://u@db/d", tracking_database_password="env:DB_PASSWORD"
+    )
+    assert database.needs.script
+
+    script = database.needs.script(own)
+
+    assert database.needs.hosts.include(own)
+    assert not database.needs.hosts.include(settings())
+    assert "-p LoadCredential=mysql.cnf:/etc/mlflow/credentials/mysql.cnf " in script
+    assert "/opt/mlflow/libexec/schema.py needs '\"'\"'mysql+pymysql://u@db/d?ssl_check_hostname=false&" in script
+    assert found(database.needs, [], own) == []
+    assert found(database.needs, ["db:3306 can't be reached from this host"], own) == [
+        "db:3306 can't be reached from this host"
+    ]
 
 
 def test_database_that_others_may_connect_to_is_found() -> None:

@@ -5,7 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from mlflow_stack.domain.environment import EnvironmentSpec, ModelEnvironmentError, model_environment, schema_revision
+from mlflow_stack.domain.environment import (
+    EnvironmentSpec,
+    ModelEnvironmentError,
+    addons,
+    model_environment,
+    schema_revision,
+)
 
 SPEC = EnvironmentSpec("mlflow", ("python=3.12", "pip"), ("conda-forge",), "mlflow==3.17.2\n")
 CONDA_YAML = """\
@@ -41,6 +47,19 @@ def test_environment_of_other_content_is_another_one(change: dict[str, object]) 
 
 def test_environment_of_another_name_has_the_same_digest() -> None:
     assert replace(SPEC, name="other").path == SPEC.path.replace("/mlflow-", "/other-")
+
+
+@pytest.mark.parametrize(
+    ("uris", "expected"),
+    [
+        (["postgresql+psycopg2://u@db/d", "/var/lib/mlflow/artifacts"], ()),
+        (["mysql+pymysql://u@db/d", "s3://bucket/mlflow"], ("mysql", "s3")),
+        (["gs://bucket/mlflow", "gs://other/mlflow"], ("gcs",)),
+        (["wasbs://container@account.blob.core.windows.net/mlflow"], ("azure",)),
+    ],
+)
+def test_add_ons_follow_from_where_database_and_artifacts_are(uris: list[str], expected: tuple[str, ...]) -> None:
+    assert addons(*uris) == expected
 
 
 def test_marker_says_what_the_environment_was_made_of() -> None:

@@ -31,10 +31,8 @@ def test_file_is_the_same_for_the_same_passwords_and_salts() -> None:
     assert logins_text(PASSWORDS, SALTS) != logins_text({**PASSWORDS, ALICE: "wonderland"}, SALTS)
 
 
-def test_program_on_the_host_reads_it(tmp_path: Path) -> None:
-    (tmp_path / "logins").write_text(logins_text(PASSWORDS, SALTS))
-
-    users = login.read_users(tmp_path / "logins")
+def test_program_on_the_host_reads_it() -> None:
+    users = login.read_users(logins_text(PASSWORDS, SALTS))
 
     assert {each: salt for each, (salt, _) in users.items()} == SALTS
 

@@ -68,6 +68,10 @@ def test_survey_without_any_output_is_of_an_unknown_system() -> None:
     assert parse_survey([]).os_id == ""
 
 
+def test_process_of_another_run_that_has_just_ended_is_parsed() -> None:
+    assert parse_survey(["other_run=ada@laptop:41 731"]).other_runs == (OtherRun("ada@laptop:41", 731, ""),)
+
+
 def test_process_of_another_run_is_parsed() -> None:
     survey = parse_survey(["other_run=ada@laptop:41 731 apt-get -q install postgresql "])
 

@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from mlflow_stack.domain.tracking import allowed_hosts, allowed_origins, as_tracking_user, environment_file, pgpass
+from mlflow_stack.domain.tracking import allowed_hosts, allowed_origins, environment_file
 
 NAMES = ("mlflow.example.com", "localhost", "127.0.0.1")
 
@@ -66,18 +66,3 @@ def test_environment_file_means_the_same_to_a_shell(value: str) -> None:
 
 def test_environment_file_says_whose_it_is() -> None:
     assert environment_file({}) == "# Managed by MLflow Stack (mlflow_stack/roles); changes are overwritten.\n"
-
-
-def test_password_file_escapes_what_would_end_the_field() -> None:
-    assert pgpass(r"a:b\c") == "*:*:*:*:a\\:b\\\\c\n"
-
-
-def test_command_of_the_tracking_user_gets_no_password_on_its_line() -> None:
-    assert as_tracking_user("mlflow db upgrade x", "") == "runuser -u mlflow -- env -C / mlflow db upgrade x"
-    assert as_tracking_user("mlflow db upgrade x", "/etc/mlflow/credentials/pgpass") == (
-        "systemd-run --quiet --wait --pipe --collect -p User=mlflow "
-        "-p LoadCredential=pgpass:/etc/mlflow/credentials/pgpass -p PrivateMounts=yes "
-        "-p RuntimeDirectory=mlflow-stack-$$ -p RuntimeDirectoryMode=0700 "
-        "sh -c 'install --mode=600 $CREDENTIALS_DIRECTORY/pgpass $RUNTIME_DIRECTORY/pgpass; "
-        "PGPASSFILE=$RUNTIME_DIRECTORY/pgpass exec mlflow db upgrade x'"
-    )

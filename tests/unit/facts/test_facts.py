@@ -14,11 +14,12 @@ from pyinfra.api.facts import FactBase
 
 import mlflow_stack
 from mlflow_stack.domain import layout
-from mlflow_stack.domain.artifacts import StoreState
+from mlflow_stack.domain.artifacts import FormerStore, StoreState
 from mlflow_stack.domain.certificates import AcmeCertificate
 from mlflow_stack.domain.firewall import RULES_FILE, UNIT
+from mlflow_stack.domain.object_store import ObjectStore
 from mlflow_stack.domain.postgresql import Cluster
-from mlflow_stack.facts.artifacts import ArtifactStore
+from mlflow_stack.facts.artifacts import Artifacts, ArtifactStore, StoreProblems
 from mlflow_stack.facts.batch import Batch
 from mlflow_stack.facts.certificates import Certificate, OwnCertificate
 from mlflow_stack.facts.conda import Conda, CondaState, Environment, EnvironmentList, Environments, EnvironmentState
@@ -220,6 +221,11 @@ def test_schema_is_unknown_then_at_a_revision() -> None:
     [
         ('{"revision": null}', SchemaState(None, "")),
         ('{"error": "connection refused"}', SchemaState(None, "connection refused")),
+        (
+            '{"revision": "0123456789ab", "known": true, "begun": ["dc11669786a5", "/x.sql.gz"]}',
+            SchemaState("0123456789ab", "", dump="/x.sql.gz"),
+        ),
+        ('{"revision": "0123456789ab", "known": true, "begun": ["dc11669786a5", ""]}', SchemaState(None, "")),
     ],
 )
 def test_schema_of_a_database_without_tables_or_without_a_server(line: str, expected: SchemaState) -> None:
@@ -261,6 +267,37 @@ def test_artifact_store_is_absent_then_the_servers_own() -> None:
 
     assert read(ArtifactStore, "fresh") == StoreState()
     assert (deployed.uid, deployed.writable, deployed.mark) == (deployed.owner, True, "")
+    assert not deployed.is_mounted("/var/lib/mlflow/artifacts")
+
+
+def test_artifacts_are_nowhere_then_where_the_server_keeps_them() -> None:
+    assert read(Artifacts, "fresh") == FormerStore()
+    assert read(Artifacts, "deployed") == FormerStore("/var/lib/mlflow/artifacts", has_artifacts=True)
+
+
+def test_object_store_is_not_judged_where_there_is_nothing_to_ask_it_with() -> None:
+    assert [read(StoreProblems, state) for state in ("fresh", "deployed")] == [[], []]
+
+
+def test_object_store_is_asked_with_the_client_of_the_environment_and_tells_what_is_wrong(tmp_path: Path) -> None:
+    """The environment is a stand-in that answers as on_host/object_store.py does."""
+    python, program = tmp_path / "bin/python", tmp_path / "object_store.py"
+    python.parent.mkdir()
+    python.write_text("#!/bin/sh\necho works; echo 'it is public' >&2; exit 1\n")
+    python.chmod(0o755)
+    arguments = {"store": ObjectStore("s3://bucket/mlflow"), "environment": str(tmp_path), "read_only": True}
+    script = raw(StoreProblems, arguments).replace("runuser -u mlflow -- ", "")
+    script = script.replace(f"{layout.LIBEXEC_DIR}/object_store.py", str(program))
+
+    def ask() -> str:
+        return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+
+    before = ask()
+    (tmp_path / layout.MARKER).touch()
+    program.touch()
+
+    assert (before, ask()) == ("", "it is public\n")
+    assert StoreProblems().process(["it is public"]) == ["it is public"]
 
 
 def test_logins_are_absent_then_known_by_their_salts() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +19,7 @@ class Answer:
     body: bytes = b""
     status: int = 200
     length: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -65,6 +66,8 @@ def served(server: TCPServer, state: StandIn) -> Iterator[StandIn]:
                 answer = Answer(b"You are not authenticated", 401)
             self.send_response(answer.status)
             self.send_header("Content-Length", str(len(answer.body) if answer.length is None else answer.length))
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(answer.body)
 

@@ -1,5 +1,6 @@
 """ready.py, run as a host runs it, against a stand-in that answers as a server does when it is ill."""
 
+import base64
 import os
 import re
 import subprocess
@@ -93,6 +94,30 @@ def test_tracking_server_that_should_ask_for_a_login_and_does_not_is_not_ready(t
         f"not ready: POST {tracking.url}/api/2.0/mlflow/experiments/search: HTTP 200 without a login, expected 401: "
         '{"experiments": []}\n',
     )
+
+
+@pytest.fixture
+def login_file(tmp_path: Path) -> Path:
+    path = tmp_path / "ready"
+    path.write_text("mlflow-stack:0123456789abcdef\n")
+    return path
+
+
+def test_tracking_server_behind_a_gate_is_asked_with_the_login_of_a_file(tracking: StandIn, login_file: Path) -> None:
+    tracking.login = f"Basic {base64.b64encode(b'mlflow-stack:0123456789abcdef').decode()}"
+
+    done = ready("tracking", tracking.url, "--login", str(login_file))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    # The last one is without a login; a wrong one would count at the gate.
+    assert [what for what, _ in tracking.requests] == ["GET /health", SEARCH, SEARCH]
+
+
+def test_gate_that_lets_everybody_in_is_not_ready(tracking: StandIn, login_file: Path) -> None:
+    done = ready("tracking", tracking.url, "--login", str(login_file))
+
+    assert done.returncode == 1
+    assert "HTTP 200 without a login, expected 401" in done.stderr
 
 
 def test_key_that_is_not_there_is_named(tracking: StandIn, tmp_path: Path) -> None:

@@ -162,6 +162,29 @@ def test_stop_reaches_all_processes_of_the_server_and_waits_for_the_last(
     assert "STOPPING=1" in systemd.wait_for("STOPPING=1")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a namespace for processes")
+def test_first_process_of_a_container_ends_with_what_its_server_leaves_behind(tracking: StandIn) -> None:
+    """It inherits the server's children, and nobody else would reap them: without that they would never be gone."""
+    supervise = [sys.executable, "-I", str(SCRIPT), "tracking", tracking.url]
+    server = ["sh", "-c", "sleep 60 & exec sleep 60"]
+    process = subprocess.Popen(["unshare", "--pid", "--fork", *supervise, "--", *server])
+    try:
+        assert wait_until(lambda: bool(children(process.pid)), TIMEOUT_S)
+        (first,) = children(process.pid)
+        assert wait_until(lambda: any(map(children, children(first))), TIMEOUT_S)  # the server has its child
+
+        os.kill(first, signal.SIGTERM)
+
+        assert process.wait(TIMEOUT_S) == 0
+    finally:
+        process.kill()
+
+
+def children(process: int) -> list[int]:
+    path = Path(f"/proc/{process}/task/{process}/children")
+    return [int(number) for number in path.read_text().split()] if path.exists() else []
+
+
 def test_words_without_a_command_are_a_usage_error() -> None:
     done = subprocess.run(
         [sys.executable, "-I", str(SCRIPT), "tracking", "http://127.0.0.1:1"],
@@ -172,7 +195,7 @@ def test_words_without_a_command_are_a_usage_error() -> None:
     )
 
     assert done.returncode == 2
-    assert done.stderr.startswith("supervise CHECK… -- COMMAND…: ")
+    assert done.stderr.startswith("supervise CHECK… [--variables FILE] -- COMMAND…: ")
 
 
 def test_server_that_asks_for_a_login_is_asked_with_ours_and_gets_its_secret(
@@ -188,3 +211,18 @@ def test_server_that_asks_for_a_login_is_asked_with_ours_and_gets_its_secret(
     assert systemd.wait_for("READY=1") == ["READY=1\nSTATUS=It answers"]
     assert wait_until(seen.exists, TIMEOUT_S)
     assert seen.read_text() == f"{password_of(b'0123456789abcdef', 'flask secret key')}\n"
+
+
+def test_server_gets_what_is_secret_in_its_environment_and_nobody_else_does(
+    systemd: Systemd, tracking: StandIn, tmp_path: Path
+) -> None:
+    variables, seen = tmp_path / "artifacts", tmp_path / "seen"
+    variables.write_text("AZURE_STORAGE_ACCESS_KEY=c2VjcmV0==\n")
+    show = ["sh", "-c", f"echo $AZURE_STORAGE_ACCESS_KEY > {seen}.part; mv {seen}.part {seen}; exec sleep 60"]
+
+    supervisor = systemd.start(["tracking", tracking.url, "--variables", str(variables)], show)
+
+    assert systemd.wait_for("READY=1") == ["READY=1\nSTATUS=It answers"]
+    assert wait_until(seen.exists, TIMEOUT_S)
+    assert seen.read_text() == "c2VjcmV0==\n"
+    assert b"c2VjcmV0" not in Path(f"/proc/{supervisor.pid}/environ").read_bytes()

@@ -38,6 +38,7 @@ from pyinfra.context import ctx_host, ctx_state
 from mlflow_stack.domain.certificates import AcmeCertificate, HostCertificate
 from mlflow_stack.domain.environment import EnvironmentSpec, Toolchain
 from mlflow_stack.domain.files import ManagedBlock, ManagedFile, block_command, write_command
+from mlflow_stack.domain.object_store import ObjectStore
 from mlflow_stack.domain.postgresql import BEGIN, END, Cluster
 from mlflow_stack.domain.tracking_server import TrackingServer
 from mlflow_stack.operations.host import Directory, User
@@ -49,6 +50,8 @@ CASES = Path(__file__).parent / "cases"
 ASKED_BY = {
     "Logins": "s/^/salt /p",
     "ArtifactStore": "echo mark=",
+    "Artifacts": "MLFLOW_ARTIFACTS_DESTINATION",
+    "StoreProblems": "object_store.py s3://",
     "Conda": "/bin/conda ] &&",
     "Environment": "&& echo complete",
     "Environments": "ls -1dt ",
@@ -79,8 +82,8 @@ def _constructor(kind: type) -> Any:
 
 
 _KINDS = (
-    *(AcmeCertificate, Cluster, Directory, EnvironmentSpec, HostCertificate, ManagedFile, Toolchain, TrackingServer),
-    User,
+    *(AcmeCertificate, Cluster, Directory, EnvironmentSpec, HostCertificate, ManagedFile, ObjectStore, Toolchain),
+    *(TrackingServer, User),
 )
 for _kind in _KINDS:
     Loader.add_constructor(f"!{_kind.__name__}", _constructor(_kind))

@@ -1,0 +1,37 @@
+"""What a stack on Google Cloud is declared to be: its own settings, and those that it shares with hosts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from mlflow_stack import cloud_settings
+from mlflow_stack.gcp_settings import GcpSettings
+from mlflow_stack.role_settings import ProxySettings, TrackingSettings
+from mlflow_stack.setting_types import REPOSITORY
+
+OVERLAY = REPOSITORY / "group_data" / "gcp.py"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """The settings of a stack; of those of `proxy` only its users are used."""
+
+    gcp: GcpSettings
+    tracking: TrackingSettings
+    proxy: ProxySettings
+
+
+def load(path: Path | None = None) -> Declared:
+    """Return the settings of group_data/all.py, and over it of `path`, or of group_data/gcp.py where there is one.
+
+    Raises cloud_settings.SettingsRefused with all problems.
+    """
+    overlay = path or (OVERLAY if OVERLAY.exists() else None)
+    found = cloud_settings.load(("gcp", "tracking", "proxy"), overlay)
+    return Declared(
+        cast(GcpSettings, found["gcp"]),
+        cast(TrackingSettings, found["tracking"]),
+        cast(ProxySettings, found["proxy"]),
+    )

@@ -1,0 +1,62 @@
+"""Fixtures of the tests on real database servers; they need no lab, and no root."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from mlflow_stack.domain.database import mysql_options, pgpass
+from tests.servers import databases
+from tests.servers.databases import PASSWORD, USER, Server
+
+_numbers = itertools.count()
+
+
+def _needed() -> None:
+    """Skip where a server's programs are missing, but fail in CI."""
+    if absent := databases.missing():
+        assert not os.environ.get("CI"), f"packages are missing: {absent}"
+        pytest.skip(f"packages are missing: {absent}")
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[Server]:
+    """A MariaDB that keeps a binary log, as providers' do, and trusts those who make triggers."""
+    _needed()
+    with databases.mariadb() as server:
+        server.password_file.write_text(mysql_options(PASSWORD))
+        quoted = PASSWORD.replace("\\", "\\\\").replace("'", "\\'")
+        server.sql(f"CREATE USER {USER}@'127.0.0.1' IDENTIFIED BY '{quoted}'")
+        server.sql("SET GLOBAL log_bin_trust_function_creators = 1")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    _needed()
+    with databases.postgresql() as server:
+        server.password_file.write_text(pgpass(PASSWORD))
+        server.password_file.chmod(0o600)
+        quoted = PASSWORD.replace("'", "''")
+        server.sql(f"CREATE ROLE {USER} LOGIN PASSWORD '{quoted}'")
+        yield server
+
+
+@pytest.fixture
+def mysql_database(mariadb: Server) -> Iterator[str]:
+    """An empty database that is MLflow's, by its name."""
+    name = f"mlflow_{next(_numbers)}"
+    mariadb.sql(f"CREATE DATABASE {name} CHARACTER SET utf8mb4; GRANT ALL ON {name}.* TO {USER}@'127.0.0.1'")
+    yield name
+    mariadb.sql(f"DROP DATABASE IF EXISTS {name}")
+
+
+@pytest.fixture
+def postgresql_database(postgresql: Server) -> Iterator[str]:
+    name = f"mlflow_{next(_numbers)}"
+    postgresql.sql(f"CREATE DATABASE {name} OWNER {USER}")
+    yield name
+    postgresql.sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
