@@ -114,7 +114,7 @@ def test_what_fails_half_way_leaves_a_list_of_what_was_made_and_is_gone_on_from(
 
     assert stopped.status == 1
     assert stopped.err == (
-        "create Cloud SQL instance mlflow: failed (HTTPError 403: The quota of instances is used up)\n"
+        "create Cloud SQL instance mlflow: failed (INVALID_ARGUMENT: The quota of instances is used up)\n"
         "  done: create service account mlflow-tracking@my-project-1.iam.gserviceaccount.com\n"
         "  done: create bucket gs://my-project-1-mlflow\n"
         "  done: create secret mlflow-database-password\n"

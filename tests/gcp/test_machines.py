@@ -121,4 +121,4 @@ def test_end_with_the_data_leaves_the_project_as_it_was_but_for_its_network(
         "global/addresses/mlflow-database",
         "connections/1",
     }
-    assert stack.cloud.policies["projects/my-project-1"]["bindings"] == []
+    assert stack.cloud.policies["projects/my-project-1"].get("bindings", []) == []
