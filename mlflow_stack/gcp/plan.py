@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -128,8 +129,21 @@ def unlike(wanted: Any, found: Any, path: str = "") -> Iterator[Difference]:
             yield from unlike(value, inner, f"{path}.{key}" if path else str(key))
     elif isinstance(wanted, Sequence) and not isinstance(wanted, str):
         yield from _unlike_lists(wanted, found if isinstance(found, list) else [], path)
-    elif wanted != found and str(wanted) != str(found):  # an int64 is a string in JSON
+    elif not _same(wanted, found):
         yield Difference(path, text(wanted), text(found))
+
+
+def _same(wanted: Any, found: Any) -> bool:
+    """Return whether two values mean the same: an int64 is a string in JSON, 1000m is 1, and nothing is zero."""
+    if found is None:
+        return wanted in (None, False, "", 0, "0")
+    return str(wanted) == str(found) or (_quantity(wanted) is not None and _quantity(wanted) == _quantity(found))
+
+
+def _quantity(value: Any) -> float | None:
+    """Return a quantity as Kubernetes writes it ("Quantity"), as far as Cloud Run has processors and memory."""
+    match = re.fullmatch(r"(\d+)(|m|Ki|Mi|Gi)", str(value))
+    return int(match[1]) * {"": 1, "m": 0.001, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}[match[2]] if match else None
 
 
 def _unlike_lists(wanted: Sequence[Any], found: Sequence[Any], path: str) -> Iterator[Difference]:

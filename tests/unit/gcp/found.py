@@ -82,6 +82,14 @@ def whole(wanted: Declared, passwords: Mapping[str, str] | None = None, **answer
     return Found(NUMBER, APIS, {**found.answers, **inside, **answers})
 
 
+def manifest(kind: str, **data: Any) -> str:
+    """Return what gcloud reads for the "service" or the "job" of a stack that is made anew."""
+    wanted = settings(**data)
+    name = wanted.gcp.name if kind == "service" else wanted.gcp.migration
+    plan = make_plan(wanted, registry(), {"ada": LOGIN} if wanted.gcp.public else {})
+    return _stdin(plan, f"Cloud Run {kind} {name}")
+
+
 def bucket(**fields: Any) -> dict[str, Any]:
     rule = {"action": {"type": "Delete"}, "condition": {"daysSinceNoncurrentTime": 30}}
     return {

@@ -390,6 +390,19 @@ def test_manifest_is_compared_with_what_the_server_has_and_adds() -> None:
     ]
 
 
+def test_values_that_mean_the_same_are_no_difference() -> None:
+    wanted = {"cpu": "1", "memory": "2048Mi", "seconds": 3600, "minScale": "0", "text": "a"}
+
+    assert list(unlike(wanted, {"cpu": "1000m", "memory": "2Gi", "seconds": "3600", "text": "a"})) == []
+    assert list(unlike(wanted, {"cpu": "2", "memory": "2Mi", "seconds": 360, "minScale": "1", "text": "a1"})) == [
+        Difference("cpu", "1", "2"),
+        Difference("memory", "2048Mi", "2Mi"),
+        Difference("seconds", "3600", "360"),
+        Difference("minScale", "0", "1"),
+        Difference("text", "a", "a1"),
+    ]
+
+
 def test_difference_that_was_not_there_is_shown_without_an_arrow() -> None:
     assert [str(Difference("field", "new")), str(Difference("field", "new", "old"))] == [
         "field: new",
