@@ -1,11 +1,11 @@
-"""A deploy for scripts, timers and reviews: python -m mlflow_stack plan|apply|drift|conform INVENTORY, or image, aws, gcp
+"""A deploy for scripts, timers and reviews: python -m mlflow_stack plan|apply|drift|conform INVENTORY; and the cloud.
 
     plan INVENTORY [--json]   what a run would do on each host; exit status 0: nothing, 2: changes, 1: it can't be said
     apply INVENTORY PLAN      make a plan so that `plan --json` printed, if it still is what a run would do
     drift INVENTORY           as plan, and silent when every host is as declared
     conform INVENTORY         ask a live stack whether it keeps the promises of docs/promises.md; exit status 0: it
                               does, 2: not all of them, 1: it can't be said
-    image build|base|push|logins  container images, for platforms that run those (docs/how-to/container-image.md)
+    image build|base|push|logins     container images, for platforms that run those (docs/how-to/container-image.md)
     aws plan|apply|destroy|outputs   MLflow on AWS, without hosts (docs/how-to/aws.md)
     gcp plan|apply|destroy|outputs   MLflow on Google Cloud, without hosts (docs/how-to/gcp.md)
 
@@ -22,29 +22,25 @@ import subprocess
 import sys
 import tempfile
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mlflow_stack.aws import command as aws_command
 from mlflow_stack.conform.command import conform
 from mlflow_stack.domain import plan as plans
 from mlflow_stack.domain.plan import HostPlan
-from mlflow_stack.image import command as images
-from mlflow_stack.gcp import command as gcp_command
 from mlflow_stack.review import PLAN_VARIABLE, REVIEWED_VARIABLE
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy.py"
 NOTHING, ERROR, PENDING = 0, 1, 2
+# Each has a module of its own name, with a function of that name.
+WITHOUT_HOSTS = ("image", "aws", "gcp")
 
 
 def main(arguments: list[str]) -> int:
     """Run one of the commands; return the exit status."""
-    if arguments[:1] == ["image"]:
-        return images.image(_parser().parse_args(arguments))
-    if arguments[:1] == ["aws"]:
-        return aws_command.aws(_parser().parse_args(arguments))
-    if arguments[:1] == ["gcp"]:
-        return gcp_command.gcp(_parser().parse_args(arguments))
+    if arguments and arguments[0] in WITHOUT_HOSTS:
+        return _without_hosts(*arguments)
     options, for_pyinfra = _parser().parse_known_args(arguments)
     if problem := _misplaced(arguments) or _no_inventory(options.inventory):
         print(f"{problem}; no host was touched", file=sys.stderr)
@@ -88,12 +84,19 @@ def _parser() -> argparse.ArgumentParser:
         if name == "conform":
             command.add_argument("--waivers", type=Path, help="a YAML file of what is known not to hold")
             command.add_argument("--junit", type=Path, help="a file to write the results to, as JUnit's XML")
-    images.add_arguments(commands.add_parser("image", description=images.__doc__, allow_abbrev=False))
-    aws_command.add_arguments(commands.add_parser("aws", allow_abbrev=False))
-    gcp = commands.add_parser("gcp", description=gcp_command.__doc__, allow_abbrev=False)
-    gcp.formatter_class = argparse.RawDescriptionHelpFormatter
-    gcp_command.add_arguments(gcp)
+    for name in WITHOUT_HOSTS:
+        commands.add_parser(name)
     return parser
+
+
+def _without_hosts(name: str, *arguments: str) -> int:
+    """Run a command that has no inventory; its module brings much that the others can do without."""
+    module = import_module(f"mlflow_stack.{name}.command")
+    parser = _Parser(f"python -m mlflow_stack {name}", description=module.__doc__, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    module.add_arguments(parser)
+    status: int = getattr(module, name)(parser.parse_args(arguments))
+    return status
 
 
 def _misplaced(arguments: list[str]) -> str:
