@@ -22,7 +22,7 @@ from mlflow_stack import proxy_check, stacks
 from mlflow_stack.domain.listening import UNIX
 from mlflow_stack.role_settings import ModelSettings
 from mlflow_stack.setting_types import without_password
-from mlflow_stack.settings import ROLES, Settings, setting_names, split_by_role
+from mlflow_stack.settings import ROLES, WITHOUT_HOSTS, Settings, setting_names, split_by_role
 
 _lock = threading.Lock()
 _loaded: dict[State, dict[str, Settings]] = {}
@@ -104,9 +104,10 @@ def _check_host(entry: HostEntry) -> tuple[Settings | None, list[str]]:
     problems = unknown_settings(entry.data, entry.foreign_keys) + _group_conflicts(entry)
     if not set(entry.groups) & set(ROLES):
         problems.append(f"in no group of a role; put it into one of {', '.join(ROLES)} in the inventory")
+    given = {name: part for name, part in split_by_role(dict(entry.data)).items() if name not in WITHOUT_HOSTS}
     try:
         settings = Settings(
-            **split_by_role(dict(entry.data)),  # type: ignore[arg-type]  # pydantic checks it, that is the point
+            **given,  # type: ignore[arg-type]  # pydantic checks it, that is the point
             host_name=entry.name,
             host_address=entry.address,
             groups=entry.groups,

@@ -8,12 +8,13 @@ import difflib
 import errno
 import socket
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from pyinfra.api.exceptions import DeployError
 
 from mlflow_stack import secret_store
-from mlflow_stack.domain.certificates import authority_faults, faults
 from mlflow_stack.domain.listening import is_address, is_local
 from mlflow_stack.domain.permissions import RESERVED
 from mlflow_stack.domain.tracking_server import MODELS_USER
@@ -147,8 +148,13 @@ def authority_problems(setting: str, path: str) -> Iterator[str]:
     except OSError as error:
         yield f"{setting}: {path} can't be read ({error.strerror})"
         return
-    for fault in authority_faults(text, datetime.datetime.now(datetime.timezone.utc)):
+    for fault in _judges().authority_faults(text, datetime.datetime.now(datetime.timezone.utc)):
         yield f"{setting}: {path}: {fault}"
+
+
+def _judges() -> ModuleType:
+    """Return what judges certificates; a run without any does not wait until it is loaded."""
+    return import_module("mlflow_stack.domain.given_certificates")
 
 
 def _text(path: str) -> str:
@@ -172,7 +178,7 @@ def _certificate_problems(settings: Settings) -> Iterator[str]:
         yield str(error)
         return
     now = datetime.datetime.now(datetime.timezone.utc)
-    for fault in faults(chain, key, settings.proxy_names[:1], now):
+    for fault in _judges().faults(chain, key, settings.proxy_names[:1], now):
         yield f"proxy_tls_certificate: {path}: {fault}"
 
 

@@ -45,7 +45,8 @@ from mlflow_stack.setting_types import (
 class RoleSettings(BaseModel):
     """Settings of one role: what group_data calls ROLE_name is `name` here."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    # Deferred: Settings has the validators of all roles in its own.
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", defer_build=True)
 
 
 class InventorySettings(RoleSettings):

@@ -34,6 +34,8 @@ from mlflow_stack.role_settings import (
 from mlflow_stack.store_settings import TrackingArtifactsSettings
 
 ROLES = ("postgresql", "tracking", "production", "proxy")
+# Of what has no hosts; what they say is judged where it is used (cloud_settings.py).
+WITHOUT_HOSTS: dict[str, type[RoleSettings]] = {"image": ImageSettings, "aws": AwsSettings, "gcp": GcpSettings}
 
 
 class Settings(BaseModel):
@@ -50,9 +52,6 @@ class Settings(BaseModel):
     tracking_artifacts: TrackingArtifactsSettings
     production: ProductionSettings
     proxy: ProxySettings
-    image: ImageSettings
-    aws: AwsSettings
-    gcp: GcpSettings
 
     # Where this host stands in the inventory; set by inventory_check and stacks, not by users.
     host_name: str
@@ -368,12 +367,13 @@ class Settings(BaseModel):
 
 
 def role_models() -> dict[str, type[RoleSettings]]:
-    """Return the model of each role's settings by prefix."""
-    return {
+    """Return the model of each role's settings by prefix; those of what has no hosts come last."""
+    of_hosts = {
         name: field.annotation
         for name, field in Settings.model_fields.items()
         if isinstance(field.annotation, type) and issubclass(field.annotation, RoleSettings)
     }
+    return of_hosts | WITHOUT_HOSTS
 
 
 def setting_names() -> list[str]:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,3 +101,16 @@ def test_operations_ask_for_facts_only_through_the_look() -> None:
 
     assert asking == []
     assert len(looking) >= 7
+
+
+def test_deploy_loads_nothing_that_only_some_runs_need() -> None:
+    """Each run waits for what is loaded."""
+    deploy = ast.parse((PACKAGE.parent / "deploy.py").read_text())
+    own = sorted({node.module for node in deploy.body if isinstance(node, ast.ImportFrom) and node.module})
+    some = ["boto3", "cryptography.x509", "mlflow", "requests", "sqlalchemy"]
+    program = f"import sys, {', '.join(own)}; print([name for name in {some} if name in sys.modules])"
+
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.stdout, done.stderr) == ("[]\n", "")

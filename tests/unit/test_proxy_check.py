@@ -10,7 +10,7 @@ import pytest
 from mlflow_stack import proxy_check
 from mlflow_stack.settings import ROLES
 from tests.unit.defaults import entry, settings
-from tests.unit.domain.test_certificates import OTHER_KEY, certificate, pem
+from tests.unit.domain.test_given_certificates import OTHER_KEY, certificate, pem
 from tests.unit.refusals import one_problem, refusal
 
 MODEL: dict[str, Any] = {"uri": "models:/diabetes@champion"}

@@ -12,7 +12,7 @@ from mlflow_stack.inventory_check import HostEntry, check_inventory
 from mlflow_stack.roles.postgresql import listen_addresses
 from mlflow_stack.stacks import partial_upgrades
 from tests.unit.defaults import entry
-from tests.unit.domain.test_certificates import certificate, pem
+from tests.unit.domain.test_given_certificates import certificate, pem
 from tests.unit.refusals import MODEL, SEVERAL, refusal
 
 MODELS: dict[str, Any] = {"production_models": {"diabetes": MODEL}}

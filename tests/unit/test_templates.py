@@ -25,7 +25,7 @@ from mlflow_stack.roles.tracking import variables
 from mlflow_stack.settings import ROLES, Settings
 from mlflow_stack.templates import render
 from tests.unit.defaults import settings
-from tests.unit.domain.test_certificates import certificate
+from tests.unit.domain.test_given_certificates import certificate
 from tests.unit.gcp.found import manifest
 
 EXPECTED = Path(__file__).resolve().parents[1] / "data/expected"

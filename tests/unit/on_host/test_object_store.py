@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 import mlflow_stack
 from mlflow_stack.domain.object_store import ObjectStore
 from tests.object_stores import BELOW, REGION, S3Server, gcs_emulator, s3_server
-from tests.unit.domain.test_certificates import certificate, pem
+from tests.unit.domain.test_given_certificates import certificate, pem
 from tests.unit.on_host.conftest import Answer, StandIn
 
 SCRIPT = Path(mlflow_stack.__file__).parent / "on_host/object_store.py"
