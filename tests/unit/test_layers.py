@@ -71,7 +71,6 @@ CLIENTS = {
     "azure_store.py": {"azure"},
     "proxied_stores.py": {"mlflow"},
     "gate.py": {"mlflow"},
-    "migrate.py": {"sqlalchemy"},
 }
 
 
