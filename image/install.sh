@@ -21,5 +21,6 @@ $python -I -c 'import mlflow.server.fastapi_app, mlflow.pyfunc.scoring_server'
 # Without byte code each start takes 2.5 times as long, since the container can't write it. The status only says that
 # some package ships a template that is no Python.
 $python -I -m compileall -q -j 0 /opt/mlflow/env/lib > /dev/null || true
-# Where MLflow finds gate.py.
-echo /opt/mlflow/libexec > "$(echo /opt/mlflow/env/lib/python3*/site-packages)/mlflow_stack.pth"
+# Where MLflow finds gate.py, and the plugin that keeps clients away from the object store.
+printf '%s\n' /opt/mlflow/libexec /opt/mlflow/libexec/mlflow-plugin \
+    > "$(echo /opt/mlflow/env/lib/python3*/site-packages)/mlflow_stack.pth"

@@ -20,7 +20,6 @@ from pyinfra.api.host import Host
 from pyinfra.connectors.local import LocalConnector
 
 from mlflow_stack import secret_store
-from mlflow_stack.domain.database import password_fault
 from mlflow_stack.domain.environment import schema_revision
 from mlflow_stack.on_host.database import (
     Database,
@@ -32,6 +31,7 @@ from mlflow_stack.on_host.database import (
     libpq_uri,
     mysql_arguments,
     parse,
+    password_fault,
 )
 from mlflow_stack.on_host.needs import faults, refusal
 from mlflow_stack.session import transport_of

@@ -12,11 +12,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from mlflow_stack.domain.database import is_mysql
 from mlflow_stack.domain.firewall import parse_opening
 from mlflow_stack.domain.listening import UNIX
 from mlflow_stack.domain.model_uri import parse_model_uri
-from mlflow_stack.on_host.database import parse
+from mlflow_stack.on_host.database import uri_fault
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -90,26 +89,13 @@ def database_uri(value: str) -> str:
         )
     if without_password(value) != value:
         raise ValueError("holds a password; leave it out of the URI and set tracking_database_password to a reference")
-    if is_mysql(value):
-        _whole_mysql_uri(value)
+    instead = (
+        "tracking_database_password and tracking_database_ca_file say what there is to say, and ssl_disabled=true that "
+        "no TLS is wanted"
+    )
+    if fault := uri_fault(value, ("ssl_disabled",), instead):
+        raise ValueError(fault)
     return value
-
-
-def _whole_mysql_uri(value: str) -> None:
-    """Raise ValueError for what PyMySQL would guess at, or understand in another way than SQLAlchemy does."""
-    try:
-        server = parse(value)
-    except ValueError:
-        raise ValueError("expected a number as port") from None
-    if not (server.host and server.user and re.fullmatch(r"[A-Za-z0-9_$-]{1,64}", server.database)):
-        raise ValueError("expected mysql+pymysql://USER@HOST:PORT/DATABASE")
-    if surplus := set(server.options) - {"ssl_disabled"}:
-        raise ValueError(
-            f"{min(surplus)} can't be given here; tracking_database_password and tracking_database_ca_file say what "
-            "there is to say, and ssl_disabled=true that no TLS is wanted"
-        )
-    if server.options.get("ssl_disabled", "true") != "true":
-        raise ValueError("expected ssl_disabled=true, or none of it: PyMySQL takes any other word for true as well")
 
 
 def without_password(text: str) -> str:

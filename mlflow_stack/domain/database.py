@@ -6,7 +6,7 @@ import posixpath
 from shlex import join, quote
 
 from mlflow_stack.domain import layout
-from mlflow_stack.on_host.database import MYSQL, OPTION_FILE, libpq_uri, mariadb_options, parse
+from mlflow_stack.on_host.database import MYSQL, OPTION_FILE, encrypted, extended, libpq_uri, mariadb_options, parse
 
 PASSFILE = f"{layout.CREDENTIALS_DIR}/pgpass"
 MYSQL_PASSFILE = f"{layout.CREDENTIALS_DIR}/mysql.cnf"
@@ -32,21 +32,11 @@ def passfile(uri: str) -> str:
     return MYSQL_PASSFILE if is_mysql(uri) else PASSFILE
 
 
-def extended(uri: str, *options: str) -> str:
-    """Return a URI with what is missing of `options` ("name=value", several by &)."""
-    wanted = [each for option in options for each in option.split("&")]
-    missing = [each for each in wanted if f"{each.partition('=')[0]}=" not in uri]
-    return "&".join([uri if "?" in uri else f"{uri}?", *missing]).replace("?&", "?")
-
-
 def secured(uri: str, *, is_verified: bool) -> str:
     """Return a URI whose server is looked at where `is_verified`, and that is encrypted in any case on another host."""
     if is_verified:
         return extended(uri, MYSQL_VERIFIED if is_mysql(uri) else VERIFIED)
-    server = parse(uri)
-    if server.is_local or {"sslmode", "ssl_disabled"} & set(server.options):
-        return uri
-    return extended(uri, "ssl_check_hostname=false" if is_mysql(uri) else "sslmode=require")
+    return encrypted(uri)
 
 
 def with_password(uri: str) -> str:
@@ -57,12 +47,6 @@ def with_password(uri: str) -> str:
     return extended(uri, f"read_default_file={copy}", f"read_default_group={GROUP}")
 
 
-def pgpass(password: str) -> str:
-    """Return a libpq password file that gives `password` to any server (the URI names the only one)."""
-    escaped = password.replace("\\", "\\\\").replace(":", "\\:")
-    return f"*:*:*:*:{escaped}\n"
-
-
 def mysql_options(password: str) -> str:
     """Return an option file with a password, for PyMySQL and for MariaDB's programs. See password_fault."""
     escaped = password.replace("\\", "\\\\").replace('"', '\\"')
@@ -70,13 +54,6 @@ def mysql_options(password: str) -> str:
         "# Managed by MLflow Stack (mlflow_stack/domain/database.py); changes are overwritten.\n"
         f'[client]\npassword="{escaped}"\n[{GROUP}]\npassword="{password}"\n'
     )
-
-
-def password_fault(uri: str, password: str) -> str:
-    """Return why a password can't be used; "" when it can. PyMySQL sends other characters in another encoding."""
-    if is_mysql(uri) and not (password.isascii() and password.isprintable()):
-        return "holds a character that PyMySQL can't send; expected printable ones of ASCII for MySQL"
-    return ""
 
 
 def as_tracking_user(command: str, passfile: str) -> str:

@@ -10,6 +10,7 @@ from shlex import quote
 from mlflow_stack.domain import layout
 from mlflow_stack.domain.bounds import within
 from mlflow_stack.domain.files import ManagedFile
+from mlflow_stack.on_host import s3_compatible
 
 CREDENTIALS_FILE = f"{layout.CREDENTIALS_DIR}/artifacts"
 CA_FILE = f"{layout.CONFIG_DIR}/artifacts-ca.crt"
@@ -21,13 +22,6 @@ CHECK_TIMEOUT_S = 120
 
 # The variable that tells a client where its credentials are. Azure's wants them themselves.
 _FILE_VARIABLES = {"s3": "AWS_SHARED_CREDENTIALS_FILE", "gs": "GOOGLE_APPLICATION_CREDENTIALS"}
-# Servers that speak S3 have a bucket's name in the path, and many do not know the checksums that boto3 sends to Amazon
-# since 1.36 (botocore, "Data integrity protections").
-_COMPATIBLE = {
-    "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE": "path",
-    "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-    "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
-}
 
 
 @dataclass(frozen=True)
@@ -57,7 +51,7 @@ class ObjectStore:
         if self.scheme == "gs" and self.endpoint:
             found["STORAGE_EMULATOR_HOST"] = self.endpoint
         if self.scheme == "s3" and self.endpoint:
-            found |= {"MLFLOW_S3_ENDPOINT_URL": self.endpoint, **_COMPATIBLE}
+            found |= {"MLFLOW_S3_ENDPOINT_URL": self.endpoint, **s3_compatible.VARIABLES}
         if self.region:
             found["AWS_DEFAULT_REGION"] = self.region
         if self.has_ca_file:

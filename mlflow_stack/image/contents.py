@@ -9,15 +9,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlflow_stack.domain import layout
 from mlflow_stack.domain.environment import EnvironmentSpec, schema_revision
+from mlflow_stack.domain.object_store import PLUGIN, plugin_files
 from mlflow_stack.image.models import Model
 from mlflow_stack.image_settings import ImageSettings
 from mlflow_stack.setting_types import REPOSITORY
 
 STATIC, LOCKS, ON_HOST = REPOSITORY / "image", REPOSITORY / "locks", REPOSITORY / "mlflow_stack" / "on_host"
-PROGRAMS = ("accounts.py", "container.py", "entrypoint.py", "gate.py", "login.py", "ready.py", "supervise.py")
+PROGRAMS = (
+    *("accounts.py", "container.py", "database.py", "entrypoint.py", "gate.py", "login.py", "ready.py"),
+    *("s3_compatible.py", "supervise.py"),
+)
 # Of the tracking server alone.
-DATABASE_PROGRAMS = ("migrate.py",)
+TRACKING_PROGRAMS = ("dumps.py", "migrate.py", "needs.py", "schema.py")
 # Where MLflow finds the app that gate.py makes (importlib.metadata's entry points).
 PACKAGE = "payload/libexec/mlflow_stack.dist-info"
 
@@ -76,8 +81,9 @@ def tracking(settings: ImageSettings) -> Contents:
     names = ["mlflow", *dict.fromkeys(settings.addons)]
     texts = [(LOCKS / f"{name}-py{settings.python}.txt").read_text() for name in names]
     version = re.search(r"^mlflow==([^\s\\]+)", texts[0], re.MULTILINE)
-    files = _files("".join(texts), (*PROGRAMS, *DATABASE_PROGRAMS)) | {
+    files = _files("".join(texts), (*PROGRAMS, *TRACKING_PROGRAMS)) | {
         "payload/schema-revision": (schema_revision(texts[0]) or "").encode(),
+        **_plugin(),
         f"{PACKAGE}/METADATA": (STATIC / "METADATA").read_bytes(),
         f"{PACKAGE}/entry_points.txt": (STATIC / "entry_points.txt").read_bytes(),
     }
@@ -88,6 +94,12 @@ def tracking(settings: ImageSettings) -> Contents:
         python=settings.python,
         files=files,
     )
+
+
+def _plugin() -> dict[str, bytes]:
+    """Return the plugin that keeps clients away from the object store, where hosts have it."""
+    files = plugin_files((ON_HOST / f"{PLUGIN}.py").read_text())
+    return {f"payload/{Path(file.path).relative_to(layout.OPT_DIR)}": file.content.encode() for file in files}
 
 
 def model(settings: ImageSettings, chosen: Model, environment: EnvironmentSpec, python: str) -> Contents:

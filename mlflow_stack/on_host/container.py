@@ -15,7 +15,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I leaves it out
 
-from login import TRACKING_AREA, read_users  # type: ignore[import-not-found]  # its neighbour in the image
+from database import password_fault, uri_fault  # type: ignore[import-not-found]  # its neighbours in the image
+from login import TRACKING_AREA, read_users  # type: ignore[import-not-found]
 
 DATABASE = "MLFLOW_BACKEND_STORE_URI"
 CREDENTIAL = "MLFLOW_DATABASE_PASSWORD"
@@ -31,6 +32,8 @@ EXPECTED_DATABASE = "postgresql+psycopg2://USER@HOST:PORT/DATABASE or mysql+pymy
 EXPECTED_STORE = "s3://BUCKET/PATH, gs://BUCKET/PATH, wasbs://CONTAINER@ACCOUNT.blob.core.windows.net/PATH or a mount"
 # By the scheme of an address: the modules that MLflow needs for it, and the add-on (image_addons) that they come with.
 DRIVERS = {"postgresql+psycopg2": (("psycopg2",), ""), "mysql+pymysql": (("pymysql",), "mysql")}
+# Not those that do other than they say: ssl_verify_identity makes SQLAlchemy and PyMySQL look at no certificate at all.
+MYSQL_OPTIONS = ("ssl_ca", "ssl_check_hostname", "ssl_disabled", "unix_socket")
 STORES = {
     "s3": (("boto3",), "s3"),
     "gs": (("google.cloud.storage",), "gcs"),
@@ -152,8 +155,12 @@ def database(told: Told) -> Database:
             f"{DATABASE}: holds a password; take it out, and give it in a file that {CREDENTIAL}_FILE names, or in "
             f"{CREDENTIAL}"
         )
+    elif scheme in DRIVERS and (fault := uri_fault(uri, MYSQL_OPTIONS, f"expected only {', '.join(MYSQL_OPTIONS)}")):
+        told.wrong(f"{DATABASE}: {fault}")
     if "\n" in password:
         told.wrong(f"{CREDENTIAL}: has more than one line; expected the password alone")
+    elif fault := password_fault(uri, password):
+        told.wrong(f"{CREDENTIAL}: {fault}")
     return Database(uri, password)
 
 

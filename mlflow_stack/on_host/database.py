@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -17,6 +17,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 MYSQL = "mysql+pymysql"
 # For a process that has a copy of the option file of its own: PyMySQL knows no such variable.
 OPTION_FILE = "MLFLOW_DATABASE_OPTION_FILE"
+# What a URI says of TLS, each driver's own words.
+TLS_OPTIONS = {"sslmode", "ssl_disabled", "ssl_ca", "ssl_check_hostname"}
 CONNECT_TIMEOUT_S = 20
 # A lock is the connection's, which says nothing while a schema is upgraded; providers may end one after a minute.
 SILENCE_S = 86400
@@ -44,13 +46,19 @@ class Server:
     options: Mapping[str, str]
 
     @property
+    def socket(self) -> str:
+        """The Unix socket, in PyMySQL's words; libpq has it as the host. "" for none."""
+        return self.options.get("unix_socket", "")
+
+    @property
     def address(self) -> str:
-        return f"{self.host}:{self.port}"
+        return self.socket or f"{self.host}:{self.port}"
 
     @property
     def is_local(self) -> bool:
         """True for one that is reached without any network."""
-        return self.host.startswith("/") or self.host in ("", "localhost", "::1") or self.host.startswith("127.")
+        named = self.host in ("", "localhost", "::1") or self.host.startswith(("/", "127."))
+        return named or bool(self.socket)
 
 
 def parse(uri: str) -> Server:
@@ -66,6 +74,54 @@ def parse(uri: str) -> Server:
         unquote(parts.path.removeprefix("/")),
         options,
     )
+
+
+def uri_fault(uri: str, mysql_options: Collection[str], instead: str) -> str:
+    """Return what is wrong with a URI, "" for nothing; one of MySQL may have these options alone, `instead` of others.
+
+    PyMySQL would guess at what is missing, and understands some options in another way than SQLAlchemy does.
+    """
+    try:
+        server = parse(uri)
+    except ValueError:
+        return "expected a number as port"
+    if not server.is_mysql:
+        return ""
+    if not (server.host and server.user and re.fullmatch(r"[A-Za-z0-9_$-]{1,64}", server.database)):
+        return "expected mysql+pymysql://USER@HOST:PORT/DATABASE"
+    if surplus := set(server.options) - set(mysql_options):
+        return f"{min(surplus)} can't be given here; {instead}"
+    if server.options.get("ssl_disabled", "true") != "true":
+        return "expected ssl_disabled=true, or none of it: PyMySQL takes any other word for true as well"
+    return ""
+
+
+def extended(uri: str, *options: str) -> str:
+    """Return a URI with what is missing of `options` ("name=value", several by &)."""
+    wanted = [each for option in options for each in option.split("&")]
+    missing = [each for each in wanted if f"{each.partition('=')[0]}=" not in uri]
+    return "&".join([uri if "?" in uri else f"{uri}?", *missing]).replace("?&", "?")
+
+
+def encrypted(uri: str) -> str:
+    """Return a URI by which nobody goes to another host without TLS, unless it says what is wanted itself."""
+    server = parse(uri)
+    if server.is_local or TLS_OPTIONS & set(server.options):
+        return uri
+    return extended(uri, "ssl_check_hostname=false" if server.is_mysql else "sslmode=require")
+
+
+def pgpass(password: str) -> str:
+    """Return a libpq password file that gives `password` to any server (the URI names the only one)."""
+    escaped = password.replace("\\", "\\\\").replace(":", "\\:")
+    return f"*:*:*:*:{escaped}\n"
+
+
+def password_fault(uri: str, password: str) -> str:
+    """Return why a password can't be used; "" when it can. PyMySQL sends other characters in another encoding."""
+    if uri.startswith(f"{MYSQL}:") and not (password.isascii() and password.isprintable()):
+        return "holds a character that PyMySQL can't send; expected printable ones of ASCII for MySQL"
+    return ""
 
 
 def libpq_uri(uri: str) -> str:
@@ -208,7 +264,7 @@ def mysql_arguments(server: Server) -> dict[str, Any]:
         ssl["check_hostname"] = options["ssl_check_hostname"] == "true"
     tls = {"ssl_disabled": True} if "ssl_disabled" in options else {"ssl": ssl} if ssl else {}
     where = {"host": server.host, "port": server.port, "user": server.user, "database": server.database}
-    return {**where, **tls}
+    return {**where, **tls, **({"unix_socket": server.socket} if server.socket else {})}
 
 
 def connect(uri: str) -> Database:

@@ -20,7 +20,9 @@ from typing import NoReturn
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I leaves it out
 
 import container  # type: ignore[import-not-found]  # its neighbours in the image
+import s3_compatible  # type: ignore[import-not-found]
 from container import OWN_USER, Database, Refused, Server, Told
+from database import encrypted, extended, pgpass  # type: ignore[import-not-found]
 from gate import LOGINS_VARIABLE  # type: ignore[import-not-found]
 from login import SCRYPT, TRACKING_AREA  # type: ignore[import-not-found]
 
@@ -62,14 +64,13 @@ def temporary_directory_is_there(told: Told) -> None:
 
 def database_variables(database: Database) -> Variables:
     """Return what MLflow is told of its database; the password is in a file that the driver reads."""
-    uri, password = database
+    uri, password = encrypted(database.uri), database.password
     if not password:
         return {container.DATABASE: uri}
     if uri.startswith("mysql"):
         path = write("my.cnf", f'[client]\npassword="{password}"\n')  # PyMySQL takes off the outer quotes alone
-        return {container.DATABASE: f"{uri}{'&' if '?' in uri else '?'}read_default_file={path}"}
-    escaped = password.replace("\\", "\\\\").replace(":", "\\:")
-    return {container.DATABASE: uri, "PGPASSFILE": str(write("pgpass", f"*:*:*:*:{escaped}\n"))}
+        return {container.DATABASE: extended(uri, f"read_default_file={path}")}
+    return {container.DATABASE: uri, "PGPASSFILE": str(write("pgpass", pgpass(password)))}
 
 
 def server_variables(server: Server) -> Variables:
@@ -96,6 +97,12 @@ def tracking_variables(given: Variables) -> Variables:
         "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX": "^(mlflow-artifacts|models|runs):/.*$",
         **({ALLOWED_HOSTS: f"{names},{OWN_NAMES}"} if names else {}),
     }
+
+
+def store_variables(given: Variables) -> Variables:
+    """Return what clients of a server that speaks S3 are told beside its address, unless something else is given."""
+    known = s3_compatible.VARIABLES if given.get("MLFLOW_S3_ENDPOINT_URL") else {}
+    return {name: given.get(name, value) for name, value in known.items()}
 
 
 def login_variables(logins: str) -> Variables:
@@ -141,7 +148,8 @@ def serve_tracking() -> None:
     check = [*PYTHON, str(HERE / "migrate.py"), "check", variables[container.DATABASE], SCHEMA.read_text()]
     if subprocess.run(check, env=environment(variables), check=False).returncode:
         sys.exit(1)
-    variables |= server_variables(server) | tracking_variables(dict(os.environ)) | login_variables(logins)
+    given = dict(os.environ)
+    variables |= server_variables(server) | tracking_variables(given) | store_variables(given) | login_variables(logins)
     app = ["--app-name", "mlflow-stack"] if logins else []
     command = [str(PROGRAMS / "mlflow"), "server", *app]
     become("supervise.py", *ready_arguments(str(server.port)), "--", *command, variables=variables)

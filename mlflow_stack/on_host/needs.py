@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class Database(Protocol):
@@ -31,6 +31,16 @@ class Server(Protocol):
     @property
     def database(self) -> str: ...
 
+
+class Words(NamedTuple):
+    """What is called by its name where somebody has to put it right."""
+
+    uri: str
+    password: str
+    authority: str
+
+
+SETTINGS = Words("tracking_database_uri", "tracking_database_password", "tracking_database_ca_file")
 
 # The oldest server with all that MLflow's migrations use (3.17, store/db_migrations), and what that is.
 OLDEST = {
@@ -155,14 +165,12 @@ _REFUSALS: tuple[tuple[str, tuple[int, ...], str], ...] = (
     (
         "does not match host name|doesn't match|Hostname mismatch|IP address mismatch",
         (),
-        "{address} shows a certificate for another name; name the server in tracking_database_uri as its certificate "
-        "does",
+        "{address} shows a certificate for another name; name the server in {uri} as its certificate does",
     ),
     (
         "certificate verify failed",
         (),
-        "{address} shows a certificate that is not from tracking_database_ca_file; give the file of this server's "
-        "provider",
+        "{address} shows a certificate that is not from {authority}; give the file of this server's provider",
     ),
     (
         "does not support SSL|SSL is required but",
@@ -178,7 +186,7 @@ _REFUSALS: tuple[tuple[str, tuple[int, ...], str], ...] = (
     (
         "password authentication failed|no password supplied",
         (1045, 1698),
-        "{address} refuses user {user}; check the user and tracking_database_password, and from where it may log in",
+        "{address} refuses user {user}; check the user and {password}, and from where it may log in",
     ),
     (
         'database "[^"]*" does not exist',
@@ -193,10 +201,10 @@ _REFUSALS: tuple[tuple[str, tuple[int, ...], str], ...] = (
 )
 
 
-def refusal(error: Exception, server: Server) -> str:
+def refusal(error: Exception, server: Server, named: Words = SETTINGS) -> str:
     """Return a sentence for why nobody could connect."""
     words, number = str(error), getattr(error, "number", 0)
-    names = {"address": server.address, "user": server.user, "database": server.database}
+    names = {"address": server.address, "user": server.user, "database": server.database, **named._asdict()}
     for pattern, numbers, sentence in _REFUSALS:
         if number in numbers or re.search(pattern, words):
             return f"{sentence.format(**names)} ({words})"

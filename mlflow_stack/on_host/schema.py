@@ -42,6 +42,8 @@ LOCK_TIMEOUT_S = 600
 NEEDS_UPGRADE, HALF_UPGRADED = 3, 4
 # MLflow takes a database for empty in which the names of all tables begin so (mlflow.store.db.utils).
 BEGUN = "alembic_mlflow_stack_upgrade"
+# Noted in the place of a dump by containers, which can make none (migrate.py).
+SNAPSHOT = "the snapshot that was made before"
 
 
 def is_known(revision: str | None) -> bool:
@@ -59,7 +61,7 @@ def take_lock(database: Any) -> None:
         if database.try_lock():
             return
         time.sleep(1)
-    sys.exit(f"another schema upgrade has held its lock for {LOCK_TIMEOUT_S} s; end it, then deploy again")
+    sys.exit(f"another schema upgrade has held its lock for {LOCK_TIMEOUT_S} s; end it, then try again")
 
 
 def begun(database: Any) -> list[str] | None:
@@ -82,6 +84,16 @@ def upgrade(uri: str, target: str, mlflow: str, directory: str) -> int:
     path = str(dump(database, uri, revision, directory)) if revision is not None else ""
     if path:
         print(f"dumped to {path}", flush=True)
+    if brought(database, uri, target, mlflow, path):
+        return 0
+    if path and not database.takes_back:
+        print(half_upgraded(uri, [target, path]), file=sys.stderr)
+        return HALF_UPGRADED
+    return 1
+
+
+def brought(database: Any, uri: str, target: str, mlflow: str, path: str) -> bool:
+    """Let MLflow's own program migrate the schema, noted on MySQL while it does; return whether that is at `target`."""
     if not database.takes_back:
         mark(database, target, path)
     done = subprocess.run([mlflow, "db", "upgrade", own_uri(uri)], check=False)
@@ -89,12 +101,9 @@ def upgrade(uri: str, target: str, mlflow: str, directory: str) -> int:
     if done.returncode == 0 and reached == target:
         if not database.takes_back:
             database.rows(f"DROP TABLE {BEGUN}")
-        return 0
+        return True
     print(f"the schema is at revision {reached} after the upgrade, expected {target}", file=sys.stderr)
-    if path and not database.takes_back:
-        print(half_upgraded(uri, [target, path]), file=sys.stderr)
-        return HALF_UPGRADED
-    return 1
+    return False
 
 
 def mark(database: Any, target: str, path: str) -> None:
@@ -113,10 +122,15 @@ def empty_again(database: Any) -> None:
 
 def half_upgraded(uri: str, unfinished: list[str]) -> str:
     target, path = unfinished
-    return (
+    said = (
         f"the upgrade of the tracking database to revision {target} has begun and not ended, and MySQL takes nothing "
-        "back: no server may be started on it. Put right what is said above, restore the dump as root on the host that "
-        f"has it, and deploy again:\n{restore_command(uri, path)}"
+        "back: no server may be started on it. Put right what"
+    )
+    if path == SNAPSHOT:
+        return f"{said} the container's `migrate` said, restore {path}, and deploy again"
+    return (
+        f"{said} is said above, restore the dump as root on the host that has it, and deploy again:\n"
+        f"{restore_command(uri, path)}"
     )
 
 

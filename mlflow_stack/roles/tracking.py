@@ -9,13 +9,14 @@ from pyinfra.api.exceptions import DeployError
 from pyinfra.api.operation import OperationMeta
 
 from mlflow_stack.domain import layout
-from mlflow_stack.domain.database import MYSQL_PASSFILE, PASSFILE, mysql_options, passfile, password_fault, pgpass
+from mlflow_stack.domain.database import MYSQL_PASSFILE, PASSFILE, mysql_options, passfile
 from mlflow_stack.domain.environment import EnvironmentSpec, schema_revision
 from mlflow_stack.domain.files import ManagedFile
 from mlflow_stack.domain.permissions import CONFIGURATION, KEY, KEY_FILE, key_file, wanted
 from mlflow_stack.domain.permissions import configuration as permissions_configuration
 from mlflow_stack.domain.survey import HostSurvey
 from mlflow_stack.domain.tracking import allowed_hosts, environment_file
+from mlflow_stack.on_host.database import password_fault, pgpass
 from mlflow_stack.operations import certificates, files, mlflow, permissions, service
 from mlflow_stack.roles import artifacts, passwords
 from mlflow_stack.roles.conda import mlflow_environment

@@ -26,7 +26,7 @@ import pytest
 
 from lab import Lab
 from lab.inventory import connection
-from mlflow_stack.domain.database import pgpass
+from mlflow_stack.on_host.database import pgpass
 from tests.e2e import web
 from tests.e2e.leaks import HERE, Watcher
 from tests.e2e.stack import DEPLOY_TIMEOUT_S, MODEL, REPOSITORY

@@ -1,6 +1,7 @@
 """Containers as a platform runs ours: podman, a read-only root file system, no capabilities, /tmp in memory.
 
-The network is this machine's, so that they reach the servers of the tests on loopback.
+The network is this machine's, so that they reach the servers of the tests on loopback. The object store has a name that
+they alone know: by that, nobody outside a container reaches it.
 """
 
 from __future__ import annotations
@@ -19,8 +20,16 @@ from typing import Any
 PROGRAMS = ("buildah", "podman", "runc", "mmdebstrap", "docker-registry")
 # crun refuses the mixed hierarchies of cgroups that some machines have.
 PODMAN = ("podman", "--runtime=runc")
+STORE = "object-store"
 CONFINED = (
-    *("--rm", "--network=host", "--read-only", "--read-only-tmpfs=false", "--tmpfs=/tmp:rw,mode=1777"),
+    *(
+        "--rm",
+        "--network=host",
+        f"--add-host={STORE}:127.0.0.1",
+        "--read-only",
+        "--read-only-tmpfs=false",
+        "--tmpfs=/tmp:rw,mode=1777",
+    ),
     *("--cap-drop=all", "--security-opt=no-new-privileges"),
     # Podman's own limits are more than a machine without CAP_SYS_RESOURCE can give.
     *("--ulimit=nofile=4096:4096", "--ulimit=nproc=4096:4096"),

@@ -139,7 +139,7 @@ def stack(image_name: str, server: Server, s3: S3Server, secrets: Path, database
         "MLFLOW_DATABASE_PASSWORD_FILE": "/run/secrets/mlflow/database",
         "MLFLOW_LOGINS_FILE": "/run/secrets/mlflow/logins",
         "MLFLOW_ARTIFACTS_DESTINATION": f"s3://{BUCKET}/tracking",
-        "MLFLOW_S3_ENDPOINT_URL": s3.url,
+        "MLFLOW_S3_ENDPOINT_URL": s3.url.replace("127.0.0.1", containers.STORE),
         "AWS_SHARED_CREDENTIALS_FILE": "/run/secrets/mlflow/aws",
         "AWS_DEFAULT_REGION": "eu-central-1",
         "PORT": str(databases.free_port()),

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from mlflow_stack.domain.database import mysql_options, pgpass
-from tests.servers import databases
+from mlflow_stack.domain.database import mysql_options
+from mlflow_stack.on_host.database import pgpass
+from tests.servers import databases, older
 from tests.servers.databases import PASSWORD, USER, Server
 
 _numbers = itertools.count()
@@ -60,3 +61,20 @@ def postgresql_database(postgresql: Server) -> Iterator[str]:
     postgresql.sql(f"CREATE DATABASE {name} OWNER {USER}")
     yield name
     postgresql.sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def older_dumps() -> dict[str, str]:
+    """SQL that makes an older schema with rows, by the kind of the server."""
+    return {}
+
+
+@pytest.fixture
+def older_mysql(mariadb: Server, mysql_database: str, older_dumps: dict[str, str]) -> str:
+    """The URI of a database that an older MLflow made, with rows."""
+    return older.made(mariadb, mysql_database, older_dumps)
+
+
+@pytest.fixture
+def older_postgresql(postgresql: Server, postgresql_database: str, older_dumps: dict[str, str]) -> str:
+    return older.made(postgresql, postgresql_database, older_dumps)

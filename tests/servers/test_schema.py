@@ -4,73 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import shlex
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from mlflow_stack.domain.environment import schema_revision
-from tests.servers.databases import ON_HOST, REPOSITORY, USER, Server
+from tests.servers.databases import ON_HOST, USER, Server
+from tests.servers.older import OLDER, TARGET, rows
 
-TARGET = schema_revision((REPOSITORY / "locks/mlflow-py3.12.txt").read_text()) or ""
-# Of MLflow 3.9; a migration some way after it makes the table "guardrails".
-OLDER = "c8d9e0f1a2b3"
 MLFLOW = str(Path(sys.executable).with_name("mlflow"))
-# What MLflow had before its first migration, then so far.
-MIGRATE = """
-import sys
-from alembic import command
-from mlflow.store.db import utils
-engine = utils.create_sqlalchemy_engine(sys.argv[1])
-utils.InitialBase.metadata.create_all(engine)
-config = utils._get_alembic_config(sys.argv[1])
-with engine.begin() as connection:
-    config.attributes["connection"] = connection
-    command.upgrade(config, sys.argv[2])
-"""
-SPAN = (
-    "INSERT INTO experiments (experiment_id, name, lifecycle_stage) VALUES (7, 'Ä \\\\ 数', 'active');"
-    "INSERT INTO trace_info (request_id, experiment_id, timestamp_ms, status) VALUES ('t', 7, 1, 'OK');"
-    "INSERT INTO spans (trace_id, experiment_id, span_id, status, start_time_unix_nano, end_time_unix_nano, content) "
-    "VALUES ('t', 7, 's', 'OK', 5, 9, '{\"a\": \"it''s\\n\"}')"
-)
-
-
-@pytest.fixture(scope="module")
-def older_dumps() -> dict[str, str]:
-    """SQL that makes an older schema with rows, by the kind of the server: migrations take their time."""
-    return {}
-
-
-@pytest.fixture
-def older_mysql(mariadb: Server, mysql_database: str, older_dumps: dict[str, str]) -> str:
-    """The URI of a database that an older MLflow made, with rows."""
-    dump = ["mariadb-dump", "--no-defaults", f"--socket={mariadb.directory}/my.sock", mysql_database]
-    return made_by_an_older_mlflow(mariadb, mysql_database, older_dumps, dump)
-
-
-@pytest.fixture
-def older_postgresql(postgresql: Server, postgresql_database: str, older_dumps: dict[str, str]) -> str:
-    dump = ["pg_dump", "--no-privileges", postgresql.uri(postgresql_database).replace("+psycopg2", "")]
-    return made_by_an_older_mlflow(postgresql, postgresql_database, older_dumps, dump)
-
-
-def made_by_an_older_mlflow(server: Server, database: str, dumps: dict[str, str], dump: list[str]) -> str:
-    uri = server.uri(database)
-    if server.scheme in dumps:
-        server.sql(dumps[server.scheme], database)
-        return uri
-    variables = {**os.environ, "PGPASSFILE": str(server.password_file)}
-    options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 600, "env": variables}
-    subprocess.run([sys.executable, "-c", MIGRATE, uri, OLDER], check=True, **options)
-    server.sql(SPAN, database)
-    dumps[server.scheme] = subprocess.run(dump, check=True, **options).stdout
-    return uri
 
 
 def upgrade(server: Server, uri: str, directory: Path) -> subprocess.CompletedProcess[str]:
@@ -80,10 +25,6 @@ def upgrade(server: Server, uri: str, directory: Path) -> subprocess.CompletedPr
 def state(server: Server, uri: str) -> dict[str, object]:
     found: dict[str, object] = json.loads(server.run("schema.py", "revision", uri).stdout)
     return found
-
-
-def rows(server: Server, database: str) -> str:
-    return server.sql("SELECT name FROM experiments; SELECT content, duration_ns FROM spans", database)
 
 
 @pytest.mark.parametrize("kind", ["mysql", "postgresql"])

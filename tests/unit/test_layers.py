@@ -72,7 +72,6 @@ CLIENTS = {
     "azure_store.py": {"azure"},
     "proxied_stores.py": {"mlflow"},
     "gate.py": {"mlflow"},
-    "migrate.py": {"sqlalchemy"},
 }
 
 

@@ -11,13 +11,11 @@ from mlflow_stack.domain.database import (
     as_tracking_user,
     mysql_options,
     passfile,
-    password_fault,
-    pgpass,
     revision_query,
     secured,
     with_password,
 )
-from mlflow_stack.on_host.database import Server, mysql_arguments, own_uri, parse
+from mlflow_stack.on_host.database import Server, encrypted, mysql_arguments, own_uri, parse, password_fault, pgpass
 
 MYSQL, POSTGRESQL = "mysql+pymysql://u@db.example.com:3307/d", "postgresql+psycopg2://u@db.example.com/d"
 CA = "/etc/mlflow/database-ca.crt"
@@ -32,6 +30,10 @@ CA = "/etc/mlflow/database-ca.crt"
         (
             "postgresql+psycopg2://u@/d?host=/run/postgresql&port=5433",
             Server(False, "/run/postgresql", 5433, "u", "d", {"host": "/run/postgresql", "port": "5433"}),
+        ),
+        (
+            "mysql+pymysql://u@localhost/d?unix_socket=/run/my.sock",
+            Server(True, "localhost", 3306, "u", "d", {"unix_socket": "/run/my.sock"}),
         ),
     ],
 )
@@ -90,6 +92,29 @@ def test_pymysql_is_told_of_tls_what_sqlalchemy_tells_it(query: str, expected: d
             for name, value in ours.items()
         }
     }
+
+
+def test_pymysql_is_told_of_a_unix_socket_what_sqlalchemy_tells_it() -> None:
+    from sqlalchemy import make_url  # noqa: PLC0415
+    from sqlalchemy.dialects.mysql.pymysql import dialect  # noqa: PLC0415
+
+    uri = "mysql+pymysql://u@localhost:3306/d?unix_socket=/run/my.sock"
+
+    assert mysql_arguments(parse(uri)) == dialect().create_connect_args(make_url(uri))[1]
+    assert parse(uri).address == "/run/my.sock"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        f"{MYSQL}?ssl_ca={CA}",
+        f"{MYSQL}?ssl_check_hostname=false",
+        f"{POSTGRESQL}?sslmode=verify-ca",
+        "mysql+pymysql://u@localhost/d?unix_socket=/run/my.sock",
+    ],
+)
+def test_uri_that_says_itself_what_is_wanted_of_tls_stays_as_it_is(uri: str) -> None:
+    assert encrypted(uri) == uri
 
 
 def test_uri_of_mysql_says_where_the_server_has_the_password() -> None:

@@ -10,12 +10,16 @@ import pytest
 
 from mlflow_stack.cloud_settings import load
 from mlflow_stack.domain.environment import EnvironmentSpec
+from mlflow_stack.domain.object_store import PLUGIN_DIR, plugin_files
 from mlflow_stack.image import contents
 from mlflow_stack.image.contents import Contents
 from mlflow_stack.image.models import Model
 
 SETTINGS: Any = load(["image"])["image"]
-PROGRAMS = ("accounts", "container", "entrypoint", "gate", "login", "migrate", "ready", "supervise")
+PROGRAMS = (
+    *("accounts", "container", "database", "dumps", "entrypoint", "gate", "login", "migrate", "needs", "ready"),
+    *("s3_compatible", "schema", "supervise"),
+)
 
 
 def with_(**data: Any) -> Any:
@@ -44,9 +48,24 @@ def test_tracking_image_has_the_programs_of_the_hosts_and_its_own() -> None:
         "payload/schema-revision",
         *(f"payload/libexec/mlflow_stack.dist-info/{name}" for name in ("METADATA", "entry_points.txt")),
         *(f"payload/libexec/{name}.py" for name in PROGRAMS),
+        "payload/libexec/mlflow-plugin/proxied_stores.py",
+        *(
+            f"payload/libexec/mlflow-plugin/proxied_stores-1.dist-info/{name}"
+            for name in ("METADATA", "entry_points.txt")
+        ),
     }
     assert files["payload/schema-revision"] == b"dc11669786a5"
     assert files["payload/libexec/ready.py"] == Path("mlflow_stack/on_host/ready.py").read_bytes()
+
+
+def test_plugin_that_keeps_clients_away_from_the_store_is_where_hosts_have_it() -> None:
+    files = contents.tracking(SETTINGS).files
+
+    plugin = plugin_files(Path("mlflow_stack/on_host/proxied_stores.py").read_text())
+    assert {file.path: files[f"payload/{file.path.removeprefix('/opt/mlflow/')}"].decode() for file in plugin} == {
+        file.path: file.content for file in plugin
+    }
+    assert f" {PLUGIN_DIR} " in files["build/install.sh"].decode()
 
 
 def test_base_has_the_version_of_python_in_its_name() -> None:
@@ -93,7 +112,7 @@ def test_model_image_has_its_own_requirements_and_nothing_of_the_database(tmp_pa
     assert wanted.base == "docker.io/library/python:3.11-slim-bookworm"
     assert not wanted.locked
     assert wanted.files["build/requirements.txt"] == b"mlflow==3.17.2\n"
-    assert not [path for path in wanted.files if "schema" in path or "migrate" in path]
+    assert not [path for path in wanted.files if "schema" in path or "migrate" in path or "plugin" in path]
 
 
 def test_context_of_a_build_holds_the_files_and_the_model(tmp_path: Path) -> None:

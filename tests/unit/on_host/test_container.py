@@ -82,6 +82,10 @@ def test_what_is_right_is_read() -> None:
             for rest in ("u:canary@h/d", "u:ca/na%20ry@h/d", "u@h/d?password=canary", "u@h/d?a=b&passwd=canary")
         ),
         (
+            {"MLFLOW_BACKEND_STORE_URI": "postgresql+psycopg2://u@h:port/d"},
+            "MLFLOW_BACKEND_STORE_URI: expected a number as port",
+        ),
+        (
             {"MLFLOW_DATABASE_PASSWORD": "canary\nbird"},
             "MLFLOW_DATABASE_PASSWORD: has more than one line; expected the password alone",
         ),
@@ -158,6 +162,39 @@ def test_what_is_right_is_read() -> None:
 def test_bad_variable_is_refused_in_one_sentence_without_any_secret(variables: dict[str, str], problem: str) -> None:
     assert problems(**variables) == [problem]
     assert "canary" not in problem
+
+
+@pytest.mark.parametrize(
+    ("rest", "problem"),
+    [
+        ("u@h:port/d", "expected a number as port"),
+        ("u@h", "expected mysql+pymysql://USER@HOST:PORT/DATABASE"),
+        (
+            "u@h/d?ssl_ca=/ca.pem&ssl_verify_identity=true",
+            "ssl_verify_identity can't be given here; expected only ssl_ca, ssl_check_hostname, ssl_disabled, "
+            "unix_socket",
+        ),
+        (
+            "u@h/d?ssl_disabled=false",
+            "expected ssl_disabled=true, or none of it: PyMySQL takes any other word for true as well",
+        ),
+    ],
+)
+def test_address_of_mysql_that_pymysql_would_take_otherwise_is_refused(
+    drivers: set[str], rest: str, problem: str
+) -> None:
+    drivers.add("pymysql")
+
+    assert problems(MLFLOW_BACKEND_STORE_URI=f"mysql+pymysql://{rest}") == [f"MLFLOW_BACKEND_STORE_URI: {problem}"]
+
+
+def test_password_that_pymysql_would_send_otherwise_is_refused(drivers: set[str]) -> None:
+    drivers.add("pymysql")
+
+    assert problems(MLFLOW_BACKEND_STORE_URI="mysql+pymysql://u@h/d", MLFLOW_DATABASE_PASSWORD="ü") == [
+        "MLFLOW_DATABASE_PASSWORD: holds a character that PyMySQL can't send; expected printable ones of ASCII for "
+        "MySQL"
+    ]
 
 
 def test_all_problems_are_said_at_once() -> None:
