@@ -15,7 +15,10 @@ from mlflow_stack.gcp.declared import Declared
 from mlflow_stack.gcp.plan import Plan
 from mlflow_stack.gcp.stack import make_plan
 from mlflow_stack.gcp.survey import Found
-from tests.unit.defaults import settings as host_settings
+from mlflow_stack.gcp_settings import GcpSettings
+from mlflow_stack.role_settings import ProxySettings, TrackingSettings
+from mlflow_stack.settings import split_by_role
+from tests.unit.defaults import DEFAULTS
 
 PROJECT, NUMBER, REGION = "my-project-1", "123456789012", "europe-west1"
 IMAGE = "mlflow-tracking:3.17.2"
@@ -34,8 +37,8 @@ LABELS = {"mlflow-stack": "mlflow"}
 
 def settings(**data: Any) -> Declared:
     """Return the settings of a stack on Google Cloud."""
-    given = host_settings(gcp_project=PROJECT, gcp_region=REGION, **{"gcp_image": IMAGE, **data})
-    return Declared(given.gcp, given.tracking, given.proxy)
+    given = split_by_role({**DEFAULTS, "gcp_project": PROJECT, "gcp_region": REGION, "gcp_image": IMAGE, **data})
+    return Declared(GcpSettings(**given["gcp"]), TrackingSettings(**given["tracking"]), ProxySettings(**given["proxy"]))
 
 
 def nothing() -> Found:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from mlflow_stack.cloud_settings import SettingsRefused
+from mlflow_stack.gcp.declared import load
 from mlflow_stack.gcp.stack import make_plan
 from mlflow_stack.gcp.survey import Refused
-from tests.unit.defaults import entry
 from tests.unit.gcp.found import REGION, bucket, image, instance, policy, settings, whole
-from tests.unit.refusals import one_problem, refusal
 
 MACHINE = {"mlflow1": {"zone": "europe-west1-b"}}
 
@@ -105,16 +105,22 @@ MACHINE = {"mlflow1": {"zone": "europe-west1-b"}}
         ),
     ],
 )
-def test_setting_that_is_wrong_by_itself_is_refused(data: dict[str, Any], problem: str) -> None:
-    assert refusal(entry(**data)) == one_problem(problem)
+def test_setting_that_is_wrong_by_itself_is_refused(tmp_path: Path, data: dict[str, Any], problem: str) -> None:
+    path = tmp_path / "gcp.py"
+    path.write_text("".join(f"{name} = {value!r}\n" for name, value in data.items()))
+
+    with pytest.raises(SettingsRefused) as refusal:
+        load(path)
+
+    assert str(refusal.value) == f"1 problem in the settings; nothing was changed\n  {problem}"
 
 
 def refused(data: dict[str, Any] | None = None, **answers: Any) -> str:
     """Return the message with which a stack is refused of which something is found otherwise."""
     wanted = settings(**(data or {}))
-    with pytest.raises(Refused) as refusal_:
+    with pytest.raises(Refused) as refusal:
         make_plan(wanted, whole(settings(), **answers), {})
-    return str(refusal_.value)
+    return str(refusal.value)
 
 
 @pytest.mark.parametrize(
