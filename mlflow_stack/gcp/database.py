@@ -47,6 +47,7 @@ def _fields(settings: GcpSettings, there: Any) -> list[Field]:
         Field("public address", "settings.ipConfiguration.ipv4Enabled", True, ("--assign-ip",)),
         Field("TLS", "settings.ipConfiguration.sslMode", "ENCRYPTED_ONLY", ("--ssl-mode=ENCRYPTED_ONLY",)),
         *_private_network(settings, there),
+        *_flags(settings, there),
     ]
 
 
@@ -58,6 +59,18 @@ def _private_network(settings: GcpSettings, there: Any) -> list[Field]:
     wanted += settings.network
     found = str(at(there, path) or "")
     return [Field("private network", path, found if found.endswith(wanted) else wanted, (f"--network={wanted}",))]
+
+
+def _flags(settings: GcpSettings, there: Any) -> list[Field]:
+    """Return what lets MLflow make the trigger of its schema, although MySQL keeps a binary log. Other flags stay."""
+    if not settings.is_mysql:
+        return []
+    path, ours = "settings.databaseFlags", {"name": "log_bin_trust_function_creators", "value": "on"}
+    found = at(there, path) or []
+    wanted = found if ours in found else [*(each for each in found if each["name"] != ours["name"]), ours]
+    flag = "|".join(f"{each['name']}={each['value']}" for each in wanted)
+    # A value may hold a comma (`gcloud topic escaping`).
+    return [Field("flags", path, wanted, (f"--database-flags={'^|^' if '|' in flag else ''}{flag}",))]
 
 
 def problems(settings: GcpSettings, found: Found) -> Iterator[str]:

@@ -25,7 +25,8 @@ URI = "MLFLOW_BACKEND_STORE_URI"
 FRONT_END = "169.254.0.0/16"
 # Cloud Run ends an instance ten seconds after it has asked it to stop (container runtime contract).
 DRAIN_S = "8"
-# Where `gcloud run services proxy` listens on the machine of somebody who is let in.
+# Where `gcloud run services proxy` listens on the machine of somebody who is let in. It asks by the service's other
+# name, NAME-HASH.a.run.app, whose hash nobody knows before Google has made it.
 PROXIED = ("http://127.0.0.1:8080", "http://localhost:8080")
 
 
@@ -143,10 +144,11 @@ def _of_server(declared: Declared, found: Found) -> dict[str, str]:
     names = [name for name in (gcp.service_host(found.project_number), tracking.public_name) if name]
     login = {"MLFLOW_LOGINS_FILE": f"/secrets/{gcp.logins_secret}/value", "FORWARDED_ALLOW_IPS": FRONT_END}
     origins = [f"https://{name}" for name in names] + ([] if gcp.public else [*PROXIED])
+    known_as = [*names, f"{gcp.name}-*.a.run.app", "localhost", "127.0.0.1"]
     return {
         **_of_database(gcp),
         "MLFLOW_ARTIFACTS_DESTINATION": gcp.artifacts,
-        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(allowed_hosts([*names, "localhost", "127.0.0.1"])),
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(allowed_hosts(known_as)),
         "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(origins),
         "MLFLOW_WORKERS": str(tracking.workers),
         "MLFLOW_DRAIN_TIMEOUT_S": DRAIN_S,

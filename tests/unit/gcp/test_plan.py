@@ -374,6 +374,20 @@ def test_mysql_has_its_own_way_to_the_database() -> None:
     assert '"--host": "%"' in user.commands[0].stdin
 
 
+def test_mysql_lets_a_trigger_be_made_and_keeps_the_flags_that_somebody_else_has_set() -> None:
+    wanted, other = settings(gcp_database_version="MYSQL_8_4"), {"name": "time_zone", "value": "+01:00,"}
+    trusting = {"name": "log_bin_trust_function_creators", "value": "on"}
+    backups = {"backupConfiguration": {"enabled": True, "binaryLogEnabled": True}}
+
+    def planned_with(*flags: dict[str, str]) -> str:
+        there = instance(**backups, databaseFlags=list(flags)) | {"databaseVersion": "MYSQL_8_4"}
+        return text(make_plan(wanted, whole(wanted, instances=[there]), {}))
+
+    assert planned_with(other, trusting) == "nothing to do"
+    assert "'--database-flags=^|^time_zone=+01:00,|log_bin_trust_function_creators=on'" in planned_with(other)
+    assert " --database-flags=log_bin_trust_function_creators=on" in planned_with(trusting | {"value": "off"})
+
+
 def test_disk_that_has_grown_by_itself_is_left_alone() -> None:
     assert steps(planned(instances=[instance(dataDiskSizeGb="25")])) == []
 
