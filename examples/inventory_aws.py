@@ -12,5 +12,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # pyinfra looks
 from mlflow_stack.aws.command import load
 from mlflow_stack.aws.hosts import hosts
 
-# A tracking server behind a proxy on each machine: with several of them, see docs/how-to/several-hosts.md.
-tracking = proxy = hosts(load())
+# A tracking server behind a proxy on each machine: with several of them, see docs/how-to/several-hosts.md. As the group
+# aws they get what group_data/aws.py sets.
+aws = tracking = proxy = hosts(load())

@@ -30,10 +30,18 @@ def _explain(error: Any, state: State) -> None:
         if state.current_stage > StateStage.Setup or not place:
             show(self, file)  # a defect of ours or pyinfra's: all of it is wanted
             return
-        kind, message = type(self.exception).__name__, getattr(self.exception, "msg", None) or self.exception
-        logger.error(f"--> {place}: {kind}: {message}; put that right; no host was changed")
+        logger.error(f"--> {place}: {_said(self.exception)}")
 
     error.show = explained
+
+
+def _said(error: Exception) -> str:
+    """Return what an error says; one of ours is a sentence already, or several that say that nothing was changed."""
+    if hasattr(error, "problems"):
+        return str(error)
+    is_ours = type(error).__module__.startswith("mlflow_stack.")
+    kind, message = type(error).__name__, getattr(error, "msg", None) or error
+    return f"{message if is_ours else f'{kind}: {message}'}; put that right; no host was changed"
 
 
 def _place(error: Exception, filename: str) -> str:

@@ -21,7 +21,7 @@ from pyinfra.api.exceptions import DeployError
 from mlflow_stack import secret_store
 from mlflow_stack.cloud_settings import SettingsRefused
 from mlflow_stack.gcp import secret
-from mlflow_stack.gcp.declared import Declared, load
+from mlflow_stack.gcp.declared import Declared, load, missing
 from mlflow_stack.gcp.gcloud import Gcloud, GcloudFailed
 from mlflow_stack.gcp.plan import Plan, Step
 from mlflow_stack.gcp.stack import OUTPUTS, make_end, make_plan, outputs
@@ -63,13 +63,7 @@ def _asked(verb: str, delete_data: str | None) -> tuple[str, ...]:
 def _check(declared: Declared, verb: str, delete_data: str | None) -> None:
     """Raise Refused with what is missing, or contradicts the command."""
     wanted = declared.gcp
-    required = {"project": "the project's id", "region": "a region, as europe-west1"}
-    required |= {"image": "NAME:TAG of an image in the registry"} if wanted.cloud_run else {}
-    problems = [
-        f"gcp_{name}: required, but empty; expected {what}, in group_data/gcp.py"
-        for name, what in required.items()
-        if not getattr(wanted, name)
-    ]
+    problems = missing(wanted, "project", "region", *(["image"] if wanted.cloud_run else []))
     if not (wanted.cloud_run or wanted.machines):
         problems.append("gcp_cloud_run is False and gcp_machines is empty, so nothing would serve; set one of them")
     if wanted.public and not declared.proxy.users:

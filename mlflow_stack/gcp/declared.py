@@ -11,6 +11,12 @@ from mlflow_stack.gcp_settings import GcpSettings
 from mlflow_stack.role_settings import ProxySettings, TrackingSettings
 from mlflow_stack.setting_types import REPOSITORY
 
+# Without these nobody can be asked, or nothing made.
+REQUIRED = {
+    "project": "the project's id",
+    "region": "a region, as europe-west1",
+    "image": "NAME:TAG of an image in the registry",
+}
 OVERLAY = REPOSITORY / "group_data" / "gcp.py"
 
 
@@ -35,3 +41,12 @@ def load(path: Path | None = None) -> Declared:
         cast(TrackingSettings, found["tracking"]),
         cast(ProxySettings, found["proxy"]),
     )
+
+
+def missing(gcp: GcpSettings, *names: str) -> list[str]:
+    """Return a sentence for each of the required settings that is not there."""
+    return [
+        f"gcp_{name}: required, but empty; expected {REQUIRED[name]}, in group_data/gcp.py"
+        for name in names
+        if not getattr(gcp, name)
+    ]

@@ -8,12 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mlflow_stack.gcp.declared import load
+from mlflow_stack.gcp.declared import load, missing
 from mlflow_stack.gcp.gcloud import Gcloud
 from mlflow_stack.gcp.stack import OUTPUTS, outputs
 from mlflow_stack.gcp.survey import Refused, look
 from mlflow_stack.setting_types import REPOSITORY
 
+# What a host can't do without, and the output that there is of it.
+_NEEDED = {"bucket": "artifacts", "database with a private address": "database_uri", "machine": "machines"}
 # Where the certificate of the database's authority is kept for the run, which reads it as a file. It is no secret.
 AUTHORITIES = REPOSITORY / ".secrets"
 
@@ -24,6 +26,11 @@ def hosts() -> list[tuple[str, dict[str, Any]]]:
     Raises SettingsRefused or Refused when the settings are bad, or the project can't be looked at.
     """
     declared = load()
+    problems = missing(declared.gcp, "project", "region")
+    if not declared.gcp.machines:
+        problems.append("gcp_machines is empty; name machines there, in group_data/gcp.py")
+    if problems:
+        raise Refused(problems)
     found = look(Gcloud(declared.gcp.project), declared.gcp, OUTPUTS)
     if found.problems:
         raise Refused(found.problems)
@@ -34,9 +41,8 @@ def host_entries(
     found: dict[str, Any], stack: str, user: str, store: Path | None = None
 ) -> list[tuple[str, dict[str, Any]]]:
     """Return the hosts of the outputs of a stack. Raises Refused when a part of it is not there."""
-    missing = [what for what in ("artifacts", "database_uri", "machines") if not found[what]]
-    if missing:
-        raise Refused([f"no {each} in the project; run `python -m mlflow_stack gcp apply` first" for each in missing])
+    if absent := [thing for thing, output in _NEEDED.items() if not found[output]]:
+        raise Refused([f"no {each} in the project yet; run `python -m mlflow_stack gcp apply`" for each in absent])
     common = {
         "ssh_user": user,
         "_sudo": True,

@@ -233,6 +233,19 @@ class Code(list[Any]):
         return self.text
 
 
+def test_inventory_of_a_cloud_says_all_that_is_wrong_in_its_own_words(plan: Planner) -> None:
+    cloud = "__import__('mlflow_stack.cloud_settings').cloud_settings.values(__import__('pathlib').Path('/no/aws.py'))"
+
+    found = plan(tracking=[], postgresql=Code(cloud))
+
+    assert found.status == 1
+    assert re.search(
+        r"inventory\.py, line 2: 1 problem in the settings; nothing was changed /no/aws\.py: can't be read "
+        r"\(No such file or directory\)$",
+        message(found),
+    )
+
+
 @pytest.mark.parametrize(
     ("code", "error"),
     [

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from tests.gcp.cloud import PROJECT, Cloud, NotDone, answers, merged
 from tests.gcp.schema import Request
+from tests.unit.aws.certificate import make_pair
 
 Match = re.Match[str]
 
 
 SQL = f"/sql/v1beta4/projects/{PROJECT}"
+
+
+@functools.cache
+def authority() -> str:
+    """Return the certificate of the instance's authority (PEM), as Cloud SQL makes one for each."""
+    return make_pair(names=["Google Cloud SQL Server CA"]).certificate.public_bytes(Encoding.PEM).decode()
 
 
 def sql_done(name: str) -> Any:
@@ -44,7 +54,7 @@ def create_instance(cloud: Cloud, _match: Match, request: Request) -> Any:
         **given,
         "state": "RUNNABLE",
         "ipAddresses": addresses,
-        "serverCaCert": {"cert": "-----BEGIN CERTIFICATE-----\n(of the stand-in)\n-----END CERTIFICATE-----"},
+        "serverCaCert": {"cert": authority()},
     }
     return sql_done("create")
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from typing import Any
 
 import pytest
 
-from mlflow_stack.aws.api import Failed
+from mlflow_stack.aws import command
+from mlflow_stack.aws.api import Failed, Refused
 from mlflow_stack.aws.command import load
 from mlflow_stack.aws.hosts import hosts
 from tests.unit.aws.conftest import Cloud
 from tests.unit.defaults import REPOSITORY
+from tests.unit.inventories import checked
 
+MYSQL = {"aws_database_engine": "mysql", "aws_database_version": "8.4.9"}
 HOSTS: dict[str, Any] = {
     "aws_service": False,
     "aws_hosts": {"mlflow1": {"type": "t3.large", "disk_gib": 40}, "mlflow2": {}},
@@ -56,6 +60,7 @@ def test_inventory_has_the_machines_addresses_and_the_stack_s_database_and_bucke
         "_sudo": True,
         "tracking_database_uri": f"postgresql+psycopg2://mlflow_user@{address}:5432/mlflow_db",
         "tracking_database_password": f"cmd:{sys.executable} -m mlflow_stack.aws.hosts mlflow/database us-east-1",
+        "tracking_database_ca_file": "",
         "tracking_artifacts_destination": "s3://mlflow-123456789012-us-east-1/artifacts",
         "tracking_artifacts_region": "us-east-1",
     }
@@ -78,19 +83,43 @@ def test_reference_to_the_password_leads_to_it(machines: Cloud) -> None:
     assert done.stdout == json.loads(secret)["password"] + "\n"
 
 
-def test_example_is_an_inventory_that_pyinfra_reads(machines: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (REPOSITORY / "examples/inventory_aws.py").read_text()
-    inventory = machines.directory / "examples/inventory_aws.py"
-    inventory.parent.mkdir()
-    inventory.write_text(text.replace("load()", f"load(Path({str(machines.path)!r}))"))
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+@pytest.mark.parametrize("engine", [{}, MYSQL], ids=["postgresql", "mysql"])
+def test_example_is_an_inventory_that_a_run_takes(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, engine: dict[str, Any]
+) -> None:
+    cloud.client("ec2").create_key_pair(KeyName="ada")
+    cloud.settings |= {**HOSTS, "aws_hosts": {"mlflow1": {}}, **engine}
+    assert cloud.run("apply")[0] == 0
+    monkeypatch.setattr(command, "SETTINGS", cloud.path)
 
-    command = [sys.executable, "-m", "pyinfra", str(inventory), "debug-inventory"]
-    done = subprocess.run(command, cwd=machines.directory, capture_output=True, text=True, timeout=120, check=False)
+    found = runpy.run_path(str(REPOSITORY / "examples/inventory_aws.py"))
 
-    assert done.returncode == 0, done.stderr
-    for address in addresses(machines).values():
-        assert address in done.stdout + done.stderr
+    groups = {name: found[name] for name in ("aws", "tracking", "proxy")}
+    (host,) = checked(groups, **cloud.settings).values()
+    assert (host.host_address, host.tracking_public_name) == (addresses(cloud)["mlflow-mlflow1"], "mlflow.example.com")
+
+
+def test_inventory_without_machines_is_refused(cloud: Cloud) -> None:
+    cloud.run("plan")  # writes the settings
+
+    with pytest.raises(Refused) as refused:
+        hosts(load(cloud.path))
+
+    assert str(refused.value) == (
+        "1 problem; nothing was changed\n  aws_hosts is empty; name machines there, in group_data/aws.py"
+    )
+
+
+def test_machines_are_looked_for_in_their_own_account_alone(machines: Cloud) -> None:
+    machines.settings |= {"aws_account_id": "210987654321", "aws_certificate_arn": ""}
+    machines.run("plan")  # writes the settings
+
+    with pytest.raises(Refused) as refused:
+        hosts(load(machines.path))
+
+    assert refused.value.problems == [
+        "aws_account_id is 210987654321, and the credentials are for account 123456789012; use those of 210987654321"
+    ]
 
 
 def test_machines_that_are_not_there_yet_are_named(cloud: Cloud) -> None:

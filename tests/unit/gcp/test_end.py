@@ -182,7 +182,7 @@ def test_inventory_of_a_stack_that_is_not_there_is_refused(with_machine: Declare
 
     assert str(refused.value) == (
         "3 problems; nothing was changed\n"
-        "  no artifacts in the project; run `python -m mlflow_stack gcp apply` first\n"
-        "  no database_uri in the project; run `python -m mlflow_stack gcp apply` first\n"
-        "  no machines in the project; run `python -m mlflow_stack gcp apply` first"
+        "  no bucket in the project yet; run `python -m mlflow_stack gcp apply`\n"
+        "  no database with a private address in the project yet; run `python -m mlflow_stack gcp apply`\n"
+        "  no machine in the project yet; run `python -m mlflow_stack gcp apply`"
     )
