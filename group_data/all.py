@@ -445,6 +445,11 @@ aws_database_multi_az = False
 # Days that the database can be brought back to, second by second.
 aws_database_backup_days = 7
 
+# File, where commands are run, with the certificates of Amazon's database authorities in the region, as
+# "certificates/eu-central-1-bundle.pem". With it the database has to prove that it is Amazon's; without it the way
+# there is encrypted all the same. Amazon offers the file: docs/how-to/aws.md.
+aws_database_ca_file = ""
+
 # Addresses of the stack's own network. It must not overlap those that it is to be connected with.
 aws_network = "10.42.0.0/16"
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from mlflow_stack.on_host.needs import OLDEST
 from mlflow_stack.role_settings import RoleSettings
 from mlflow_stack.setting_types import Positive, matches, network
 
@@ -17,8 +18,7 @@ from mlflow_stack.setting_types import Positive, matches, network
 MEMORY_MIB = {256: (512, 2048), 512: (1024, 4096), 1024: (2048, 8192), 2048: (4096, 16384), 4096: (8192, 30720)}
 ENGINES = {"postgresql": "postgres", "mysql": "mysql"}
 DRIVERS = {"postgresql": "postgresql+psycopg2", "mysql": "mysql+pymysql"}
-# The oldest versions that MLflow's migrations are tested with here (docs/how-to/external-database.md).
-OLDEST = {"postgresql": (13,), "mysql": (8, 0)}
+TITLES = {"postgresql": "PostgreSQL", "mysql": "MySQL"}
 EVERYBODY = "0.0.0.0/0"
 
 Network = Annotated[str, AfterValidator(network)]
@@ -86,6 +86,7 @@ class AwsSettings(RoleSettings):
     database_storage_gib: Annotated[int, Field(ge=20, le=65536)]
     database_multi_az: bool
     database_backup_days: Annotated[int, Field(ge=1, le=35)]
+    database_ca_file: str
     network: Network
     vpc_id: Annotated[str, matches(r"(vpc-[0-9a-f]+)?", "the id of a network, as vpc-0123456789abcdef0")]
     public_subnet_ids: list[SubnetId]
@@ -118,11 +119,13 @@ class AwsSettings(RoleSettings):
 
     @model_validator(mode="after")
     def _database_is_new_enough(self) -> AwsSettings:
-        oldest = OLDEST[self.database_engine]
-        if tuple(map(int, self.database_version.split("."))) < oldest:
+        title = TITLES[self.database_engine]
+        oldest, reason = OLDEST[title]
+        found, needed = ([int(part) for part in version.split(".")] for version in (self.database_version, oldest))
+        if found < needed[: len(found)]:  # "8.0" is the newest of these
             raise ValueError(
-                f"aws_database_version is {self.database_version!r}, which is too old for MLflow; expected "
-                f"{'.'.join(map(str, oldest))} or newer of {self.database_engine}"
+                f"aws_database_version is {self.database_version!r}, which is too old for MLflow; expected {oldest} or "
+                f"newer of {title} ({reason})"
             )
         return self
 

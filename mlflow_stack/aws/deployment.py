@@ -48,6 +48,15 @@ class Deployment:
             problems.append(self.missing_image)
         if problems:
             raise Refused(problems)
+        self.balancer_networks = self._balancer_networks()
+
+    def _balancer_networks(self) -> tuple[str, ...]:
+        """Return where the load balancer has its addresses: what it says of a client is believed."""
+        aws = self.settings.aws
+        if not aws.vpc_id:
+            return tuple(aws.networks()[:2])
+        found = self.aws.ask("ec2", "describe_subnets", SubnetIds=aws.public_subnet_ids)
+        return tuple(sorted(each["CidrBlock"] for each in found["Subnets"]))
 
     def _logins(self) -> Secret | None:
         aws, users = self.settings.aws, self.settings.proxy.users
@@ -56,7 +65,7 @@ class Deployment:
     @property
     def known(self) -> Known:
         outputs = {part: stack.outputs for part, stack in self.stacks.items() if stack.is_there}
-        return Known(self.settings, outputs, self.database_secret, self.logins_secret)
+        return Known(self.settings, outputs, self.database_secret, self.logins_secret, self.balancer_networks)
 
     # --- what would change ---
 

@@ -37,8 +37,7 @@ def migrate(
     `network` is subnets, security groups and public address, as ECS takes them. Raises Failed with the last lines that
     the task said; the service is as it was then.
     """
-    upgrade = [{"name": "MLFLOW_UPGRADE_DATABASE", "value": "true"}] if may_upgrade else []
-    command = {"name": CONTAINER, "command": ["migrate"], "environment": upgrade}
+    command = {"name": CONTAINER, "command": ["migrate"], "environment": upgrade_variables(may_upgrade)}
     answer = aws.ask(
         "ecs",
         "run_task",
@@ -57,6 +56,11 @@ def migrate(
     (container,) = [each for each in task["containers"] if each["name"] == CONTAINER]
     if container.get("exitCode") != 0:
         raise Failed("\n".join([_failure(task, container), *_log(aws, log_group, task["taskArn"])]))
+
+
+def upgrade_variables(may_upgrade: bool) -> list[dict[str, str]]:
+    """Return what the task is told beside its definition, as ECS takes it."""
+    return [{"name": "MLFLOW_UPGRADE_DATABASE", "value": "true"}] if may_upgrade else []
 
 
 def _stopped(aws: Aws, cluster: str, arn: str) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
+from mlflow_stack import proxy_check
 from mlflow_stack.aws import stacks
 from mlflow_stack.aws.api import Aws, Failed, Refused
 from mlflow_stack.aws.secret import Secret
@@ -11,6 +13,8 @@ from mlflow_stack.aws.stacks import Stack
 from mlflow_stack.aws.values import CloudSettings
 from mlflow_stack.aws_settings import ENGINES
 
+# A task definition may have 64 KiB, a template 50.
+AUTHORITY_BYTES = 30_000
 # Of head_bucket, which has no body: the status is the code.
 _NO_BUCKET, _NOT_OURS, _ELSEWHERE = "404", "403", "301"
 # Everybody, and everybody who has an account of AWS (Amazon S3, "Amazon S3 predefined groups").
@@ -20,6 +24,7 @@ _PUBLIC = ("/global/AllUsers", "/global/AuthenticatedUsers")
 def of_settings(settings: CloudSettings) -> Iterator[str]:
     """Yield what is wrong with the settings, without asking anybody."""
     aws, tracking = settings.aws, settings.tracking
+    yield from _authority(settings)
     if not aws.service:
         return
     if not tracking.public_name:
@@ -39,6 +44,19 @@ def of_settings(settings: CloudSettings) -> Iterator[str]:
     if tracking.permissions:
         yield "tracking_permissions is for hosts behind a proxy; a container asks for a login alone: set it to False"
     yield from _certificate_place(settings)
+
+
+def _authority(settings: CloudSettings) -> Iterator[str]:
+    path, region = settings.aws.database_ca_file, settings.aws.region or "REGION"
+    if not path:
+        return
+    if faults := list(proxy_check.authority_problems("aws_database_ca_file", path)):
+        yield from faults
+    elif settings.aws.service and (size := Path(path).expanduser().stat().st_size) > AUTHORITY_BYTES:
+        yield (
+            f"aws_database_ca_file: {path} has {size} bytes, and a task is told {AUTHORITY_BYTES} at most; take the "
+            f"file of the region, https://truststore.pki.rds.amazonaws.com/{region}/{region}-bundle.pem"
+        )
 
 
 def _certificate_place(settings: CloudSettings) -> Iterator[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mlflow_stack.aws.secret import Secret
@@ -17,8 +19,10 @@ from mlflow_stack.setting_types import REPOSITORY
 TEMPLATES = REPOSITORY / "templates" / "aws"
 # What takes the place of a value that nobody can know yet. No template may be sent with it.
 _LATER = "(known after "
-# What encrypts the way to the database, which takes nothing else. PyMySQL speaks TLS when it is told anything about it.
+# What encrypts the way to the database, which takes nothing else, where no authority is named that its certificate has
+# to be from. PyMySQL speaks TLS when it is told anything about it.
 ENCRYPTED = {"postgresql": "sslmode=require", "mysql": "ssl_check_hostname=false"}
+CERTIFICATES = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 HOST = "host-"
 
 
@@ -40,6 +44,7 @@ class Known:
     outputs: Mapping[str, Mapping[str, str]]
     database_secret: Secret
     logins_secret: Secret | None  # None where everybody is let in
+    balancer_networks: tuple[str, ...] = ()
 
     def output(self, part: str, name: str) -> str:
         """Return an output of a stack, or what says that it is known only after it."""
@@ -125,6 +130,7 @@ def _data(known: Known) -> dict[str, Any]:
 
 def _tasks(known: Known) -> dict[str, Any]:
     aws, tracking, logins = known.settings.aws, known.settings.tracking, known.logins_secret
+    uri, authority = database_uri(known), _database_authority(aws)
     return {
         "Image": f"{known.output('data', 'RepositoryUri')}:{aws.image_tag}",
         "Cpu": str(aws.task_cpu),
@@ -132,13 +138,21 @@ def _tasks(known: Known) -> dict[str, Any]:
         "Workers": str(tracking.workers),
         "AllowedHosts": ",".join(allowed_hosts([tracking.public_name])),
         "AllowedOrigins": public_url(known.settings),
-        "DatabaseUri": f"{database_uri(known)}?{ENCRYPTED[aws.database_engine]}",
+        "BalancerNetworks": ",".join(known.balancer_networks),
+        "DatabaseUri": uri if authority else f"{uri}?{ENCRYPTED[aws.database_engine]}",
+        "DatabaseAuthority": authority,
         "DatabaseSecretArn": _arn(known.database_secret),
         "LoginsSecretArn": _arn(logins) if logins else "",
         "LoginsVersion": logins.version if logins else "",
         "Bucket": aws.bucket_name,
         "LogGroup": known.output("data", "LogGroup"),
     }
+
+
+def _database_authority(aws: AwsSettings) -> str:
+    """Return the certificates (PEM) that the database's has to be from, "" for any, without what explains them."""
+    text = Path(aws.database_ca_file).expanduser().read_text() if aws.database_ca_file else ""
+    return "".join(f"{each}\n" for each in CERTIFICATES.findall(text))
 
 
 def _service(known: Known) -> dict[str, Any]:

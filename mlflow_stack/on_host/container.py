@@ -20,6 +20,8 @@ from login import TRACKING_AREA, read_users  # type: ignore[import-not-found]
 
 DATABASE = "MLFLOW_BACKEND_STORE_URI"
 CREDENTIAL = "MLFLOW_DATABASE_PASSWORD"
+# Whom the certificate of the database has to be from (PEM); given in the same two ways, and no secret.
+AUTHORITY = "MLFLOW_DATABASE_CA"
 STORE = "MLFLOW_ARTIFACTS_DESTINATION"
 LOGINS, OPEN = "MLFLOW_LOGINS", "MLFLOW_OPEN_TO_EVERYBODY"
 UPGRADE = "MLFLOW_UPGRADE_DATABASE"
@@ -54,10 +56,12 @@ class Refused(Exception):
 
 
 class Database(NamedTuple):
-    """The tracking database: an address without a password, and the password, "" for none."""
+    """The tracking database: an address without a password, the password, "" for none, and whom the server's
+    certificate has to be from, "" where it is not looked at."""
 
     uri: str
     password: str
+    authority: str
 
 
 class Server(NamedTuple):
@@ -142,7 +146,7 @@ def server(told: Told) -> Server:
 
 
 def database(told: Told) -> Database:
-    uri, password = told.text(DATABASE), told.secret(CREDENTIAL)
+    uri, password, authority = told.text(DATABASE), told.secret(CREDENTIAL), told.secret(AUTHORITY)
     scheme = uri.partition("://")[0]
     if not uri:
         told.wrong(f"{DATABASE}: not given; expected {EXPECTED_DATABASE}")
@@ -161,7 +165,11 @@ def database(told: Told) -> Database:
         told.wrong(f"{CREDENTIAL}: has more than one line; expected the password alone")
     elif fault := password_fault(uri, password):
         told.wrong(f"{CREDENTIAL}: {fault}")
-    return Database(uri, password)
+    if authority and "-----BEGIN CERTIFICATE-----" not in authority:
+        told.wrong(f"{AUTHORITY}: expected certificates in PEM, which begin with -----BEGIN CERTIFICATE-----")
+    if authority and re.search(r"[?&]ssl", uri):
+        told.wrong(f"{AUTHORITY}: {DATABASE} has options of its own for TLS (ssl…); leave them out")
+    return Database(uri, password, authority)
 
 
 def has_password(uri: str) -> bool:

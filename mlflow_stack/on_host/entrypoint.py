@@ -64,13 +64,21 @@ def temporary_directory_is_there(told: Told) -> None:
 
 def database_variables(database: Database) -> Variables:
     """Return what MLflow is told of its database; the password is in a file that the driver reads."""
-    uri, password = encrypted(database.uri), database.password
+    uri, password, authority = database
+    uri = trusting(uri, write("database-ca.pem", authority)) if authority else encrypted(uri)
     if not password:
         return {container.DATABASE: uri}
     if uri.startswith("mysql"):
         path = write("my.cnf", f'[client]\npassword="{password}"\n')  # PyMySQL takes off the outer quotes alone
         return {container.DATABASE: extended(uri, f"read_default_file={path}")}
     return {container.DATABASE: uri, "PGPASSFILE": str(write("pgpass", pgpass(password)))}
+
+
+def trusting(uri: str, authority: Path) -> str:
+    """Return a URI whose server has to prove who it is, its name too, as on hosts (mlflow_stack/domain/database.py)."""
+    if uri.startswith("mysql"):
+        return extended(uri, f"ssl_ca={authority}&ssl_check_hostname=true")
+    return extended(uri, f"sslmode=verify-full&sslrootcert={authority}")
 
 
 def server_variables(server: Server) -> Variables:

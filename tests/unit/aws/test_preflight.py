@@ -124,12 +124,14 @@ def test_what_is_wrong_is_found_before_anything_is_made(cloud: Cloud, changed: d
         ),
         pytest.param(
             {"aws_database_version": "9.6.24"},
-            "aws_database_version is '9.6.24', which is too old for MLflow; expected 13 or newer of postgresql",
+            "aws_database_version is '9.6.24', which is too old for MLflow; expected 12 or newer of PostgreSQL "
+            "(generated columns)",
             id="database-too-old",
         ),
         pytest.param(
             {"aws_database_engine": "mysql", "aws_database_version": "5.7.44"},
-            "aws_database_version is '5.7.44', which is too old for MLflow; expected 8.0 or newer of mysql",
+            "aws_database_version is '5.7.44', which is too old for MLflow; expected 8.0.16 or newer of MySQL "
+            "(CHECK constraints that can be dropped)",
             id="mysql-too-old",
         ),
         pytest.param(

@@ -58,7 +58,8 @@ def filled(tmp_path: Path, part: str, logins: bool = True, **changed: Any) -> Te
     path = tmp_path / "settings.py"
     path.write_text("".join(f"{name} = {value!r}\n" for name, value in {**SETTINGS, **changed}.items()))
     secret = Secret("mlflow/logins", f"{ARN}/logins-AbCdEf", "0" * 64) if logins else None
-    known = Known(load(path), OUTPUTS, Secret("mlflow/database", f"{ARN}/database-AbCdEf"), secret)
+    networks = ("10.42.0.0/18", "10.42.64.0/18")
+    known = Known(load(path), OUTPUTS, Secret("mlflow/database", f"{ARN}/database-AbCdEf"), secret, networks)
     return values.template("host-mlflow1" if part == "host" else part, known)
 
 
@@ -137,7 +138,11 @@ def test_bucket_is_closed_encrypted_and_keeps_what_was_overwritten(properties: A
             "8.4.9",
             "mysql8.4",
             3306,
-            {"require_secure_transport": "ON", "character_set_server": "utf8mb4"},
+            {
+                "require_secure_transport": "ON",
+                "character_set_server": "utf8mb4",
+                "log_bin_trust_function_creators": "1",
+            },
         ),
     ],
 )
@@ -217,12 +222,14 @@ def test_container_is_told_where_its_secrets_are_and_has_no_rights(properties: A
     assert {each["Name"]: each["Value"] for each in container["Environment"]} == {
         "PORT": "5000",
         "AWS_DEFAULT_REGION": {"Ref": "AWS::Region"},
+        "FORWARDED_ALLOW_IPS": "10.42.0.0/18,10.42.64.0/18",
         "MLFLOW_BACKEND_STORE_URI": "postgresql+psycopg2://mlflow_user@mlflow.abc.eu-central-1.rds.amazonaws.com:5432/"
         "mlflow_db?sslmode=require",
         "MLFLOW_ARTIFACTS_DESTINATION": "s3://mlflow-123456789012-eu-central-1/artifacts",
         "MLFLOW_SERVER_ALLOWED_HOSTS": "mlflow.example.com,mlflow.example.com:*",
         "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": "https://mlflow.example.com",
         "MLFLOW_WORKERS": "1",
+        "MLFLOW_DRAIN_TIMEOUT_S": "110",
     }
 
 

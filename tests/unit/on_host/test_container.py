@@ -44,7 +44,7 @@ def test_what_is_right_is_read() -> None:
     told = Told({**RIGHT, "PORT": "8080", "MLFLOW_WORKERS": "2"})
 
     assert container.server(told) == (8080, 2, 25)
-    assert container.database(told) == (POSTGRESQL, "canary")
+    assert container.database(told) == (POSTGRESQL, "canary", "")
     assert container.store(told) == "s3://bucket/path"
     assert container.logins(told) == LOGINS.strip("\n")
     assert told.problems == []
