@@ -19,9 +19,6 @@ from mlflow_stack.setting_types import REPOSITORY
 TEMPLATES = REPOSITORY / "templates" / "aws"
 # What takes the place of a value that nobody can know yet. No template may be sent with it.
 _LATER = "(known after "
-# What encrypts the way to the database, which takes nothing else, where no authority is named that its certificate has
-# to be from. PyMySQL speaks TLS when it is told anything about it.
-ENCRYPTED = {"postgresql": "sslmode=require", "mysql": "ssl_check_hostname=false"}
 CERTIFICATES = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 HOST = "host-"
 
@@ -130,7 +127,6 @@ def _data(known: Known) -> dict[str, Any]:
 
 def _tasks(known: Known) -> dict[str, Any]:
     aws, tracking, logins = known.settings.aws, known.settings.tracking, known.logins_secret
-    uri, authority = database_uri(known), _database_authority(aws)
     return {
         "Image": f"{known.output('data', 'RepositoryUri')}:{aws.image_tag}",
         "Cpu": str(aws.task_cpu),
@@ -139,8 +135,8 @@ def _tasks(known: Known) -> dict[str, Any]:
         "AllowedHosts": ",".join(allowed_hosts([tracking.public_name])),
         "AllowedOrigins": public_url(known.settings),
         "BalancerNetworks": ",".join(known.balancer_networks),
-        "DatabaseUri": uri if authority else f"{uri}?{ENCRYPTED[aws.database_engine]}",
-        "DatabaseAuthority": authority,
+        "DatabaseUri": database_uri(known),
+        "DatabaseAuthority": _database_authority(aws),
         "DatabaseSecretArn": _arn(known.database_secret),
         "LoginsSecretArn": _arn(logins) if logins else "",
         "LoginsVersion": logins.version if logins else "",

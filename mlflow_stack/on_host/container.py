@@ -61,7 +61,7 @@ class Database(NamedTuple):
 
     uri: str
     password: str
-    authority: str
+    authority: str = ""
 
 
 class Server(NamedTuple):

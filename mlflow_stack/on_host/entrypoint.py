@@ -76,9 +76,9 @@ def database_variables(database: Database) -> Variables:
 
 def trusting(uri: str, authority: Path) -> str:
     """Return a URI whose server has to prove who it is, its name too, as on hosts (mlflow_stack/domain/database.py)."""
-    if uri.startswith("mysql"):
-        return extended(uri, f"ssl_ca={authority}&ssl_check_hostname=true")
-    return extended(uri, f"sslmode=verify-full&sslrootcert={authority}")
+    mysql, postgresql = f"ssl_ca={authority}&ssl_check_hostname=true", f"sslmode=verify-full&sslrootcert={authority}"
+    verified: str = extended(uri, mysql if uri.startswith("mysql") else postgresql)
+    return verified
 
 
 def server_variables(server: Server) -> Variables:

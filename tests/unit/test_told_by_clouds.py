@@ -27,6 +27,7 @@ LOGINS = logins_text({(TRACKING_AREA, "ada"): "lovelace"}, {(TRACKING_AREA, "ada
 MYSQL = {"aws_database_engine": "mysql", "aws_database_version": "8.4.9"}
 RDS, SOCKET = "mlflow.abc.eu-central-1.rds.amazonaws.com", "/cloudsql/my-project-1:europe-west1:mlflow"
 POSTGRESQL_AT, MYSQL_AT = "postgresql+psycopg2://mlflow_user@", "mysql+pymysql://mlflow_user@"
+AUTHORITY = {"aws_database_ca_file": "TMP/bundle.pem"}
 CERTIFICATES = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 
 
@@ -86,8 +87,8 @@ def read(variables: dict[str, str]) -> tuple[Any, ...]:
 @pytest.mark.parametrize(
     ("changed", "uri"),
     [
-        ({}, f"{POSTGRESQL_AT}{RDS}:5432/mlflow_db?sslmode=require"),
-        (MYSQL, f"{MYSQL_AT}{RDS}:5432/mlflow_db?ssl_check_hostname=false"),
+        ({}, f"{POSTGRESQL_AT}{RDS}:5432/mlflow_db"),
+        (MYSQL, f"{MYSQL_AT}{RDS}:5432/mlflow_db"),
     ],
     ids=["postgresql", "mysql"],
 )
@@ -135,25 +136,29 @@ def test_migrations_are_told_whether_they_may_upgrade(tmp_path: Path, allowed: b
 @pytest.mark.parametrize(
     ("changed", "arguments"),
     [
-        ({}, {"sslmode": "verify-full", "sslrootcert": "TMP/mlflow-stack/database-ca.pem"}),
-        (MYSQL, {"ssl": {"ca": "TMP/mlflow-stack/database-ca.pem", "check_hostname": True}}),
+        ({}, {"sslmode": "require"}),
+        (MYSQL, {"ssl": {"check_hostname": False}}),
+        (AUTHORITY, {"sslmode": "verify-full", "sslrootcert": "TMP/mlflow-stack/database-ca.pem"}),
+        (AUTHORITY | MYSQL, {"ssl": {"ca": "TMP/mlflow-stack/database-ca.pem", "check_hostname": True}}),
     ],
-    ids=["postgresql", "mysql"],
+    ids=["postgresql", "mysql", "postgresql-with-amazon-s-authority", "mysql-with-amazon-s-authority"],
 )
-def test_task_looks_at_the_database_s_certificate_where_its_authority_is_named(
+def test_driver_of_a_task_speaks_tls_and_looks_at_the_certificate_where_its_authority_is_named(
     tmp_path: Path, changed: dict[str, Any], arguments: dict[str, Any]
 ) -> None:
     (tmp_path / "bundle.pem").write_text(f"# Amazon RDS eu-central-1 Root CA\n{CERTIFICATES}")
-    variables = told_by_aws(tmp_path, aws_database_ca_file=str(tmp_path / "bundle.pem"), **changed)
 
-    database = container.database(Told(variables))
-    made = entrypoint.database_variables(database)
+    variables = told_by_aws(
+        tmp_path, **{name: str(value).replace("TMP", str(tmp_path)) for name, value in changed.items()}
+    )
+    made = entrypoint.database_variables(container.database(Told(variables)))
 
-    assert (tmp_path / "mlflow-stack/database-ca.pem").read_text() == CERTIFICATES.strip("\n")
     engine = create_engine(made[container.DATABASE])
     _, given = engine.dialect.create_connect_args(engine.url)
     shown = json.loads(json.dumps(given).replace(str(tmp_path), "TMP"))
     assert (shown["host"], shown.items() >= arguments.items()) == (RDS, True)
+    if AUTHORITY.items() <= changed.items():
+        assert (tmp_path / "mlflow-stack/database-ca.pem").read_text() == CERTIFICATES.strip("\n")
 
 
 def test_driver_finds_the_socket_of_cloud_sql_and_the_password(tmp_path: Path) -> None:

@@ -323,5 +323,4 @@ def test_mysql_is_a_setting(cloud: Cloud) -> None:
     assert (database["Engine"], database["Endpoint"]["Port"]) == ("mysql", 3306)
     assert told["MLFLOW_BACKEND_STORE_URI"] == (
         "mysql+pymysql://mlflow_user@mlflow.aaaaaaaaaa.us-east-1.rds.amazonaws.com:3306/mlflow_db"
-        "?ssl_check_hostname=false"
     )

@@ -224,7 +224,7 @@ def test_container_is_told_where_its_secrets_are_and_has_no_rights(properties: A
         "AWS_DEFAULT_REGION": {"Ref": "AWS::Region"},
         "FORWARDED_ALLOW_IPS": "10.42.0.0/18,10.42.64.0/18",
         "MLFLOW_BACKEND_STORE_URI": "postgresql+psycopg2://mlflow_user@mlflow.abc.eu-central-1.rds.amazonaws.com:5432/"
-        "mlflow_db?sslmode=require",
+        "mlflow_db",
         "MLFLOW_ARTIFACTS_DESTINATION": "s3://mlflow-123456789012-eu-central-1/artifacts",
         "MLFLOW_SERVER_ALLOWED_HOSTS": "mlflow.example.com,mlflow.example.com:*",
         "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": "https://mlflow.example.com",
