@@ -14,6 +14,7 @@ import pytest
 from tests.servers.databases import ON_HOST, USER, Server
 from tests.servers.older import OLDER, TARGET, rows
 
+NO_TABLES = "the tracking database has no tables of MLflow's yet; run this image with the command `migrate` first\n"
 MADE = f"made at revision {TARGET}\n"
 UNFINISHED = (
     f"the upgrade of the tracking database to revision {TARGET} has begun and not ended, and MySQL takes nothing back: "
@@ -30,17 +31,12 @@ def migrate(server: Server, uri: str, upgrades: str = "--refuse-upgrade") -> sub
     return server.run("migrate.py", "migrate", uri, TARGET, upgrades)
 
 
-@pytest.mark.parametrize("kind", ["mysql", "postgresql"])
-def test_empty_database_gets_the_schema_once(kind: str, request: pytest.FixtureRequest) -> None:
-    server: Server = request.getfixturevalue("mariadb" if kind == "mysql" else "postgresql")
-    uri = server.uri(request.getfixturevalue(f"{kind}_database"))
+def test_empty_database_gets_the_schema_once(postgresql: Server, postgresql_database: str) -> None:
+    uri = postgresql.uri(postgresql_database)
 
-    before, made, again, after = check(server, uri), migrate(server, uri), migrate(server, uri), check(server, uri)
+    before, made, again, after = (ask(postgresql, uri) for ask in (check, migrate, migrate, check))
 
-    assert (before.returncode, before.stderr) == (
-        1,
-        "the tracking database has no tables of MLflow's yet; run this image with the command `migrate` first\n",
-    )
+    assert (before.returncode, before.stderr) == (1, NO_TABLES)
     assert (made.returncode, made.stdout) == (0, MADE), made.stderr
     assert (again.returncode, again.stdout) == (0, f"the schema is at revision {TARGET} already\n"), again.stderr
     assert (after.returncode, after.stdout, after.stderr) == (0, "", "")
@@ -55,9 +51,7 @@ def test_database_is_reached_by_its_unix_socket(kind: str, request: pytest.Fixtu
     if server.is_mysql:
         uri = f"{server.scheme}://root@localhost/{database}?unix_socket={server.directory}/my.sock"
 
-    made = migrate(server, uri)
-
-    assert (made.returncode, made.stdout) == (0, MADE), made.stderr
+    assert check(server, uri).stderr == NO_TABLES
 
 
 @pytest.mark.parametrize("kind", ["mysql", "postgresql"])
@@ -196,9 +190,7 @@ def test_database_that_is_not_there_yet_is_waited_for(postgresql: Server) -> Non
         f"the tracking database can't be used yet: localhost:{postgresql.port} has no database mlflow_late for user "
         f"{USER}; create it there, or name another in the URI ("
     )
-    assert last == (
-        "the tracking database has no tables of MLflow's yet; run this image with the command `migrate` first\n"
-    )
+    assert last == NO_TABLES
 
 
 @pytest.mark.parametrize("kind", ["mysql", "postgresql"])
