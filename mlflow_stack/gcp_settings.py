@@ -183,10 +183,15 @@ class GcpSettings(RoleSettings):
 
     def database_uri(self, address: str) -> str:
         """Return the SQLAlchemy URI of the database, without its password; `address` as HOST, or "" for the socket
-        that Cloud Run makes."""
+        that Cloud Run makes.
+
+        The certificate of a Cloud SQL instance has the instance's name and not its address (Cloud SQL, "SSL/TLS
+        certificates"), so that it is looked at whom it is from: an authority that this instance alone has.
+        """
         socket = f"/cloudsql/{self.connection}"
         if self.is_mysql:
-            where = f"{address}:3306/{DATABASE}" if address else f"localhost/{DATABASE}?unix_socket={socket}"
+            by_address = f"{address}:3306/{DATABASE}?ssl_check_hostname=false"
+            where = by_address if address else f"localhost/{DATABASE}?unix_socket={socket}"
             return f"mysql+pymysql://{DATABASE_USER}@{where}"
         where = f"{address}:5432/{DATABASE}?sslmode=verify-ca" if address else f"/{DATABASE}?host={socket}"
         return f"postgresql+psycopg2://{DATABASE_USER}@{where}"

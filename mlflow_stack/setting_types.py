@@ -90,11 +90,15 @@ def database_uri(value: str) -> str:
     if without_password(value) != value:
         raise ValueError("holds a password; leave it out of the URI and set tracking_database_password to a reference")
     instead = (
-        "tracking_database_password and tracking_database_ca_file say what there is to say, and ssl_disabled=true that "
-        "no TLS is wanted"
+        "tracking_database_password and tracking_database_ca_file say what there is to say, ssl_disabled=true that no "
+        "TLS is wanted, and ssl_check_hostname=false that the certificate has another name"
     )
-    if fault := uri_fault(value, ("ssl_disabled",), instead):
+    if fault := uri_fault(value, ("ssl_disabled", "ssl_check_hostname"), instead):
         raise ValueError(fault)
+    if re.search("[?&]ssl_check_hostname=(?!false(&|$))", value):
+        raise ValueError(
+            "expected ssl_check_hostname=false, or none of it: with tracking_database_ca_file the name is looked at"
+        )
     return value
 
 

@@ -29,7 +29,7 @@ WAIT_S = 60
 WORDS = Words(
     "MLFLOW_BACKEND_STORE_URI",
     "MLFLOW_DATABASE_PASSWORD",
-    "the file that sslrootcert (of MySQL: ssl_ca) in MLFLOW_BACKEND_STORE_URI names",
+    "MLFLOW_DATABASE_CA, or the file that sslrootcert (of MySQL: ssl_ca) in MLFLOW_BACKEND_STORE_URI names",
 )
 
 

@@ -105,7 +105,8 @@ def test_machines_become_hosts(stack: Stack, story: dict[str, Done]) -> None:
 
     assert (name, groups["proxy"], groups["gcp"]) == ("mlflow1", groups["tracking"], groups["tracking"])
     assert data["ssh_hostname"] == "198.51.100.10"
-    assert data["tracking_database_uri"] == "mysql+pymysql://mlflow_user@10.1.2.3:3306/mlflow_db"
+    uri = "mysql+pymysql://mlflow_user@10.1.2.3:3306/mlflow_db?ssl_check_hostname=false"
+    assert data["tracking_database_uri"] == uri
     assert data["tracking_artifacts_destination"] == "gs://my-project-1-mlflow/artifacts"
     assert Path(data["tracking_database_ca_file"]).read_text().startswith("-----BEGIN CERTIFICATE-----")
 

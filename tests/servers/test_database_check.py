@@ -15,6 +15,7 @@ from paramiko import Transport
 from lab.process import wait_until
 from mlflow_stack import database_check
 from mlflow_stack.database_check import Unasked, problems
+from mlflow_stack.on_host.database import mariadb_options, parse
 from tests.servers import databases
 from tests.servers.databases import PASSWORD, REPOSITORY, USER, Server, free_port
 from tests.servers.ssh import forwarding
@@ -119,6 +120,27 @@ def test_certificate_for_another_name_is_refused(case: Case) -> None:
         f"tracking_database_uri: 127.0.0.1:{case.server.port} shows a certificate for another name; name the server in "
         "tracking_database_uri as its certificate does ("
     )
+
+
+def test_certificate_with_another_name_is_taken_where_the_uri_says_so_but_only_of_that_authority(case: Case) -> None:
+    option = "ssl_check_hostname=false" if case.server.is_mysql else "sslmode=verify-ca"
+    data = case.data(host="127.0.0.1")
+    uri = f"{data['tracking_database_uri']}?{option}"
+
+    assert case.problems(**data | {"tracking_database_uri": uri}) == []
+    other = {"tracking_database_uri": uri, "tracking_database_ca_file": str(case.server.directory / "other.pem")}
+    (found,) = case.problems(**data | other)
+    assert "shows a certificate that is not from tracking_database_ca_file" in found
+
+
+def test_programs_of_mariadb_look_at_the_authority_where_the_certificate_has_another_name(mariadb: Server) -> None:
+    uri = f"mysql+pymysql://{USER}@127.0.0.1:{mariadb.port}/mysql?ssl_check_hostname=false&ssl_ca={mariadb.directory}"
+
+    def status(authority: str) -> int:
+        options = mariadb_options(parse(f"{uri}/{authority}"), str(mariadb.password_file))
+        return subprocess.run(["mariadb", *options, "--execute=SELECT 1"], capture_output=True, check=False).returncode
+
+    assert (status("ca.pem"), status("other.pem")) == (0, 1)
 
 
 def test_wrong_password_is_told_and_not_shown(case: Case, tmp_path: Path) -> None:

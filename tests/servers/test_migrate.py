@@ -7,11 +7,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO
 
 import pytest
 
-from tests.servers.databases import ON_HOST, USER, Server
+from mlflow_stack.on_host import entrypoint
+from mlflow_stack.on_host.container import Database
+from tests.servers.databases import ON_HOST, PASSWORD, USER, Server
 from tests.servers.older import OLDER, TARGET, rows
 
 NO_TABLES = "the tracking database has no tables of MLflow's yet; run this image with the command `migrate` first\n"
@@ -194,6 +197,32 @@ def test_database_that_is_not_there_yet_is_waited_for(postgresql: Server) -> Non
 
 
 @pytest.mark.parametrize("kind", ["mysql", "postgresql"])
+def test_database_has_to_prove_who_it_is_where_its_authority_is_given(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server: Server = request.getfixturevalue("mariadb" if kind == "mysql" else "postgresql")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    where = f"{server.port}/{request.getfixturevalue(f'{kind}_database')}"
+
+    def told(authority: str, host: str) -> str:
+        """Return the URI that the container's programs are given (the password of libpq is in its environment)."""
+        text = (server.directory / authority).read_text()
+        database = Database(f"{server.scheme}://{USER}@{host}:{where}", PASSWORD if server.is_mysql else "", text)
+        return entrypoint.database_variables(database)["MLFLOW_BACKEND_STORE_URI"]
+
+    with waiting(server, told("ca.pem", "localhost")) as said:
+        right = said.readline()
+    with waiting(server, told("other.pem", "localhost")) as said:
+        other_authority = said.readline()
+    with waiting(server, told("ca.pem", "127.0.0.1")) as said:
+        other_name = said.readline()
+
+    assert right.startswith("the tracking database has no tables of MLflow's yet; ")
+    assert "shows a certificate that is not from MLFLOW_DATABASE_CA, or the file that" in other_authority
+    assert "shows a certificate for another name" in other_name
+
+
+@pytest.mark.parametrize("kind", ["mysql", "postgresql"])
 def test_what_has_to_be_put_right_is_called_as_a_container_knows_it(kind: str, request: pytest.FixtureRequest) -> None:
     server: Server = request.getfixturevalue("mariadb" if kind == "mysql" else "postgresql")
 
@@ -203,9 +232,9 @@ def test_what_has_to_be_put_right_is_called_as_a_container_knows_it(kind: str, r
         user = said.readline()
 
     assert authority.startswith(
-        f"the tracking database can't be used yet: localhost:{server.port} shows a certificate that is not from the "
-        "file that sslrootcert (of MySQL: ssl_ca) in MLFLOW_BACKEND_STORE_URI names; give the file of this server's "
-        "provider ("
+        f"the tracking database can't be used yet: localhost:{server.port} shows a certificate that is not from "
+        "MLFLOW_DATABASE_CA, or the file that sslrootcert (of MySQL: ssl_ca) in MLFLOW_BACKEND_STORE_URI names; give "
+        "the file of this server's provider ("
     )
     assert user.startswith(
         f"the tracking database can't be used yet: localhost:{server.port} refuses user nobody; check the user and "

@@ -200,9 +200,16 @@ from tests.unit.refusals import MODEL, one_problem, refusal
         pytest.param(
             {"tracking_database_uri": "mysql+pymysql://u@db/mlflow?ssl_verify_identity=true"},
             "tracking_database_uri: ssl_verify_identity can't be given here; tracking_database_password and "
-            "tracking_database_ca_file say what there is to say, and ssl_disabled=true that no TLS is wanted; found "
+            "tracking_database_ca_file say what there is to say, ssl_disabled=true that no TLS is wanted, and "
+            "ssl_check_hostname=false that the certificate has another name; found "
             "'mysql+pymysql://u@db/mlflow?ssl_verify_identity=true'",
             id="mysql-with-an-option",
+        ),
+        pytest.param(
+            {"tracking_database_uri": "mysql+pymysql://u@db/mlflow?ssl_check_hostname=true"},
+            "tracking_database_uri: expected ssl_check_hostname=false, or none of it: with tracking_database_ca_file "
+            "the name is looked at; found 'mysql+pymysql://u@db/mlflow?ssl_check_hostname=true'",
+            id="mysql-with-a-name-that-is-looked-at-in-any-case",
         ),
         pytest.param(
             {"tracking_database_uri": "mysql+pymysql://u@db/mlflow?ssl_disabled=false"},

@@ -45,6 +45,7 @@ def test_uri_says_where_the_database_is(uri: str, server: Server) -> None:
     ("uri", "expected"),
     [
         (MYSQL, f"{MYSQL}?ssl_ca={CA}&ssl_check_hostname=true"),
+        (f"{MYSQL}?ssl_check_hostname=false", f"{MYSQL}?ssl_check_hostname=false&ssl_ca={CA}"),
         (POSTGRESQL, f"{POSTGRESQL}?sslmode=verify-full&sslrootcert={CA}"),
         (f"{POSTGRESQL}?sslmode=verify-full", f"{POSTGRESQL}?sslmode=verify-full&sslrootcert={CA}"),
     ],
@@ -74,6 +75,7 @@ def test_database_on_another_host_is_reached_by_tls_unless_it_is_not_wanted(uri:
     [
         ("", {}),
         (f"?ssl_ca={CA}&ssl_check_hostname=true", {"ssl": {"ca": CA, "check_hostname": True}}),
+        (f"?ssl_check_hostname=false&ssl_ca={CA}", {"ssl": {"ca": CA, "check_hostname": False}}),
         ("?ssl_check_hostname=false", {"ssl": {"check_hostname": False}}),
         ("?ssl_disabled=true", {"ssl_disabled": True}),
     ],
