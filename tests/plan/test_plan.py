@@ -162,7 +162,7 @@ def test_plan_says_what_can_not_be_known_yet_and_why(fresh: Plan) -> None:
 
 def test_plan_ends_with_a_line_for_each_host(fresh: Plan, apart: Plan) -> None:
     assert fresh.text.splitlines()[-1] == (
-        "@fake/mlflow1: 15 operations to run, with 58 commands, 30 of them for files; "
+        "@fake/mlflow1: 15 operations to run, with 61 commands, 33 of them for files; "
         "2 operations to be decided later; 4 as declared"
     )
     assert [line.split(",")[0] for line in apart.text.splitlines()[-3:]] == [
