@@ -28,6 +28,10 @@ BaseReference = Annotated[
 ]
 
 
+# What a cloud's stack needs of its image, by what it needs it for.
+NEEDED = {"s3": "the bucket", "gcs": "the bucket", "mysql": "the database"}
+
+
 class ImageSettings(RoleSettings):
     name: ImageName
     python: Annotated[str, AfterValidator(lock_exists)]
@@ -35,6 +39,19 @@ class ImageSettings(RoleSettings):
     addons: list[Addon]
     package_index_url: IndexUrl
     package_ca_file: str
+
+    def lacking(self, *addons: str) -> str:
+        """Return what to do where the image would have none of these for a stack, "" for nothing."""
+        lacking = [addon for addon in addons if addon not in self.addons]
+        if not lacking:
+            return ""
+        names, reasons = (
+            " and ".join(words) for words in ([repr(each) for each in lacking], [NEEDED[each] for each in lacking])
+        )
+        return (
+            f"image_addons lacks {names}, without which the image has no client for {reasons}; add it, and build and "
+            "push the image anew"
+        )
 
     def base_for(self, python: str) -> str:
         """Return the base image with this version of Python."""

@@ -1,4 +1,8 @@
-"""python -m mlflow_stack aws plan|apply|destroy|outputs"""
+"""python -m mlflow_stack aws plan|apply|destroy|outputs: MLflow on AWS, by CloudFormation
+
+What there is to be is said in group_data/aws.py, over group_data/all.py (docs/how-to/aws.md). `plan` changes nothing;
+`apply` can be run again at any time.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, words in COMMANDS.items():
         command = commands.add_parser(name, help=words, description=words, allow_abbrev=False)
         command.add_argument(
-            "--settings", type=Path, help="a file of settings over group_data/all.py, for group_data/aws.py"
+            "--settings", type=Path, metavar="FILE", help="a file of settings in the place of group_data/aws.py"
         )
         if name in ("plan", "outputs"):
             command.add_argument("--json", action="store_true", help="print it as JSON, for programs")
@@ -59,6 +63,9 @@ def aws(options: argparse.Namespace) -> int:
         return _plan(deployment, options.json) if options.action == "plan" else _apply(deployment)
     except (SettingsRefused, Refused, Failed) as error:
         print(error, file=sys.stderr)
+        return ERROR
+    except KeyboardInterrupt:
+        print("interrupted; AWS ends what it has begun, and the same command goes on from there", file=sys.stderr)
         return ERROR
 
 
@@ -106,7 +113,8 @@ def _where(deployment: Deployment) -> str:
 def _outputs(client: Aws, settings: CloudSettings, as_json: bool) -> None:
     preflight.check_account(client, settings)
     found = outputs(client, settings)
-    print(json.dumps(found, indent=1) if as_json else "\n".join(f"{name} = {found[name]}" for name in found))
+    lines = [f"{name} = {found[name]}" for name in found] or ["nothing of this stack is there"]
+    print(json.dumps(found, indent=1) if as_json else "\n".join(lines))
 
 
 def _show(change: StackChange) -> None:

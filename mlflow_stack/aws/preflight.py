@@ -43,6 +43,8 @@ def of_settings(settings: CloudSettings) -> Iterator[str]:
         )
     if tracking.permissions:
         yield "tracking_permissions is for hosts behind a proxy; a container asks for a login alone: set it to False"
+    if lacking := settings.image.lacking("s3", *(["mysql"] if aws.database_engine == "mysql" else [])):
+        yield lacking
     yield from _certificate_place(settings)
 
 

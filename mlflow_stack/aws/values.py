@@ -13,6 +13,7 @@ from mlflow_stack.aws_settings import ENGINES, AwsSettings
 from mlflow_stack.domain import cloudformation
 from mlflow_stack.domain.cloudformation import Template
 from mlflow_stack.domain.tracking import allowed_hosts
+from mlflow_stack.image_settings import ImageSettings
 from mlflow_stack.role_settings import PostgresqlSettings, ProxySettings, TrackingSettings
 from mlflow_stack.setting_types import REPOSITORY
 
@@ -31,6 +32,7 @@ class CloudSettings:
     tracking: TrackingSettings
     postgresql: PostgresqlSettings
     proxy: ProxySettings
+    image: ImageSettings
 
 
 @dataclass(frozen=True)

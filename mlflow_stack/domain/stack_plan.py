@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -67,12 +68,19 @@ def to_text(change: StackChange) -> Iterator[str]:
 
 
 def _line(difference: Difference) -> str:
-    before, after = difference.before, difference.after
+    before, after = (_in_short(value) for value in (difference.before, difference.after))
     if before is None:
         return f"{difference.path}: {after} (new)"
     if after is None:
         return f"{difference.path}: {before} (removed)"
     return f"{difference.path}: {before} -> {after}"
+
+
+def _in_short(value: Any) -> Any:
+    """Return a value as it stands in a line: a text of many is told by their number and its digest."""
+    if not isinstance(value, str) or "\n" not in value:
+        return value
+    return f"{len(value.splitlines())} lines, sha256 {hashlib.sha256(value.encode()).hexdigest()[:12]}…"
 
 
 def summary(changes: Iterable[StackChange]) -> str:

@@ -5,7 +5,8 @@
     destroy    remove or stop what runs, and keep the data; with --delete-data NAME, the stack's name, remove those too
     outputs    addresses and names of what there is, as JSON
 
---settings FILE is read over group_data/all.py; without it group_data/gcp.py, where there is one.
+What there is to be is said in group_data/gcp.py, over group_data/all.py (docs/how-to/gcp.md). `plan` changes nothing;
+`apply` can be run again at any time.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ NOTHING, ERROR, PENDING = 0, 1, 2
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what may stand behind `gcp`."""
     parser.add_argument("verb", choices=["plan", "apply", "destroy", "outputs"])
-    parser.add_argument("--settings", type=Path)
-    parser.add_argument("--delete-data", metavar="NAME")
+    parser.add_argument("--settings", type=Path, metavar="FILE", help="in the place of group_data/gcp.py")
+    parser.add_argument("--delete-data", metavar="NAME", help="with destroy: remove all data of the stack NAME too")
 
 
 def gcp(options: argparse.Namespace) -> int:
@@ -51,6 +52,9 @@ def gcp(options: argparse.Namespace) -> int:
     except (SettingsRefused, Refused, DeployError) as refused:
         print(refused, file=sys.stderr)
         return ERROR
+    except KeyboardInterrupt:
+        print("interrupted; Google ends what it has begun, and the same command goes on from there", file=sys.stderr)
+        return ERROR
 
 
 def _asked(verb: str, delete_data: str | None) -> tuple[str, ...]:
@@ -66,6 +70,9 @@ def _check(declared: Declared, verb: str, delete_data: str | None) -> None:
     problems = missing(wanted, "project", "region", *(["image"] if wanted.cloud_run else []))
     if not (wanted.cloud_run or wanted.machines):
         problems.append("gcp_cloud_run is False and gcp_machines is empty, so nothing would serve; set one of them")
+    lacking = declared.image.lacking("gcs", *(["mysql"] if wanted.is_mysql else []))
+    if wanted.cloud_run and lacking:
+        problems.append(lacking)
     if wanted.public and not declared.proxy.users:
         problems.append("gcp_public has the server ask for a login, and proxy_users is empty; name somebody there")
     if delete_data is not None and (verb != "destroy" or delete_data != wanted.name):

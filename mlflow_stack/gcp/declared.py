@@ -8,6 +8,7 @@ from typing import cast
 
 from mlflow_stack import cloud_settings
 from mlflow_stack.gcp_settings import GcpSettings
+from mlflow_stack.image_settings import ImageSettings
 from mlflow_stack.role_settings import ProxySettings, TrackingSettings
 from mlflow_stack.setting_types import REPOSITORY
 
@@ -27,6 +28,7 @@ class Declared:
     gcp: GcpSettings
     tracking: TrackingSettings
     proxy: ProxySettings
+    image: ImageSettings
 
 
 def load(path: Path | None = None) -> Declared:
@@ -35,11 +37,12 @@ def load(path: Path | None = None) -> Declared:
     Raises cloud_settings.SettingsRefused with all problems.
     """
     overlay = path or (OVERLAY if OVERLAY.exists() else None)
-    found = cloud_settings.load(("gcp", "tracking", "proxy"), overlay)
+    found = cloud_settings.load(("gcp", "tracking", "proxy", "image"), overlay)
     return Declared(
         cast(GcpSettings, found["gcp"]),
         cast(TrackingSettings, found["tracking"]),
         cast(ProxySettings, found["proxy"]),
+        cast(ImageSettings, found["image"]),
     )
 
 

@@ -60,6 +60,16 @@ def _operation(entry: dict[str, Any]) -> str:
     return f"{service}:{action[0]}" if action else f"{service}:{entry['method']}"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def models_are_read_once() -> Iterator[None]:
+    """Keep what botocore reads of each API: it would read it anew for each command that is run here."""
+    session = importlib.import_module("botocore.session")
+    loader = importlib.import_module("botocore.loaders").create_loader()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "create_loader", lambda _: loader)
+        yield
+
+
 @pytest.fixture(scope="session")
 def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
     directory, port = tmp_path_factory.mktemp("moto"), _free_port()

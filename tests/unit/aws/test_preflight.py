@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from mlflow_stack.aws import command
 from tests.unit.aws.conftest import Cloud, serve
 
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/0d3e2c1b-0000-4000-8000-000000000000"
@@ -44,6 +46,29 @@ def test_settings_that_are_missing_are_named_all_at_once(cloud: Cloud) -> None:
             "proxy_users is empty, so that whoever reaches the load balancer may read, change and delete everything; "
             "name users, or say tracking_open_to_everybody = True",
             id="no-login",
+        ),
+        pytest.param(
+            {"image_addons": ["gcs", "mysql"]},
+            "image_addons lacks 's3', without which the image has no client for the bucket; add it, and build and push "
+            "the image anew",
+            id="image-without-a-client-of-the-bucket",
+        ),
+        pytest.param(
+            {"aws_database_engine": "mysql", "aws_database_version": "8.4.9", "image_addons": ["s3"]},
+            "image_addons lacks 'mysql', without which the image has no client for the database; add it, and build and "
+            "push the image anew",
+            id="image-without-the-driver",
+        ),
+        pytest.param(
+            {"aws_database_ca_file": "/nowhere/bundle.pem"},
+            "aws_database_ca_file: /nowhere/bundle.pem can't be read (No such file or directory)",
+            id="no-authority",
+        ),
+        pytest.param(
+            {"aws_database_ca_file": __file__},
+            f"aws_database_ca_file: {__file__}: expected the certificates of authorities in PEM, which begin with "
+            "-----BEGIN CERTIFICATE-----",
+            id="authority-that-is-none",
         ),
         pytest.param(
             {"tracking_permissions": True},
@@ -174,6 +199,11 @@ def test_what_is_wrong_is_found_before_anything_is_made(cloud: Cloud, changed: d
             id="hosts-that-nobody-reaches",
         ),
         pytest.param(
+            {"aws_hosts": {"mlflow1": "t3.medium"}},
+            "aws_hosts['mlflow1']: expected a dictionary with the keys type, disk_gib; found 't3.medium'",
+            id="host-that-is-no-dictionary",
+        ),
+        pytest.param(
             {"aws_max_task": 6}, "aws_max_task: unknown setting; did you mean aws_max_tasks?", id="misspelt-setting"
         ),
     ],
@@ -181,6 +211,24 @@ def test_what_is_wrong_is_found_before_anything_is_made(cloud: Cloud, changed: d
 def test_bad_setting_is_refused_and_aws_is_not_asked(cloud: Cloud, changed: dict[str, Any], problem: str) -> None:
     assert cloud.run("plan", **changed) == refusal(problem, of=" in the settings")
     assert cloud.moto.calls() == []
+
+
+def test_command_that_is_interrupted_says_what_becomes_of_it(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "Deployment", interrupted)
+
+    assert cloud.run("apply") == (
+        1,
+        "",
+        "interrupted; AWS ends what it has begun, and the same command goes on from there\n",
+    )
+
+
+def test_outputs_of_a_stack_that_is_not_there_say_so(cloud: Cloud) -> None:
+    assert cloud.run("outputs") == (0, "nothing of this stack is there\n", "")
+    assert cloud.run("outputs", "--json") == (0, "{}\n", "")
 
 
 def test_missing_credentials_are_said_in_words(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,6 +287,17 @@ def test_credentials_that_are_refused_are_said_in_words(
 
         assert cloud.run("destroy") == refusal(f"the credentials for AWS can't be used: {reason}")
     assert cloud.changes() == []
+
+
+def test_authorities_of_all_regions_are_more_than_a_task_is_told(cloud: Cloud) -> None:
+    bundle, one = cloud.directory / "global-bundle.pem", cloud.pair.certificate.public_bytes(Encoding.PEM).decode()
+    bundle.write_text(one * (30_000 // len(one) + 1))
+
+    assert cloud.run("plan", aws_database_ca_file=str(bundle)) == refusal(
+        f"aws_database_ca_file: {bundle} has {bundle.stat().st_size} bytes, and a task is told 30000 at most; take the "
+        "file of the region, https://truststore.pki.rds.amazonaws.com/us-east-1/us-east-1-bundle.pem"
+    )
+    assert cloud.run("plan", aws_database_ca_file=str(bundle), aws_service=False)[0] == 2
 
 
 def test_bucket_of_that_name_that_is_not_the_stack_s_is_left_alone(cloud: Cloud) -> None:

@@ -14,7 +14,7 @@ CHANGE = StackChange(
             "Task",
             "AWS::ECS::TaskDefinition",
             "replace",
-            (Difference("Cpu", "512", None), Difference("Memory", None, "2048")),
+            (Difference("Cpu", "512", None), Difference("Memory", None, "2048"), Difference("Ca", None, "a\nb\n")),
         ),
         ResourceChange("Database", "AWS::RDS::DBInstance", "replace?"),
         ResourceChange("Listener", "AWS::ElasticLoadBalancingV2::Listener", "remove"),
@@ -33,6 +33,7 @@ def test_each_resource_is_named_with_what_becomes_of_it_and_by_which_properties(
         "mlflow-service: ± Task (AWS::ECS::TaskDefinition), replaced by a new one",
         "    Cpu: 512 (removed)",
         "    Memory: 2048 (new)",
+        "    Ca: 2 lines, sha256 911169ddaaf1… (new)",
         "mlflow-service: ± Database (AWS::RDS::DBInstance), changed, or replaced by a new one",
         "mlflow-service: - Listener (AWS::ElasticLoadBalancingV2::Listener), removed",
     ]

@@ -16,6 +16,7 @@ from mlflow_stack.gcp.plan import Plan
 from mlflow_stack.gcp.stack import make_plan
 from mlflow_stack.gcp.survey import Found
 from mlflow_stack.gcp_settings import GcpSettings
+from mlflow_stack.image_settings import ImageSettings
 from mlflow_stack.role_settings import ProxySettings, TrackingSettings
 from mlflow_stack.settings import split_by_role
 from tests.unit.defaults import DEFAULTS
@@ -38,7 +39,12 @@ LABELS = {"mlflow-stack": "mlflow"}
 def settings(**data: Any) -> Declared:
     """Return the settings of a stack on Google Cloud."""
     given = split_by_role({**DEFAULTS, "gcp_project": PROJECT, "gcp_region": REGION, "gcp_image": IMAGE, **data})
-    return Declared(GcpSettings(**given["gcp"]), TrackingSettings(**given["tracking"]), ProxySettings(**given["proxy"]))
+    return Declared(
+        GcpSettings(**given["gcp"]),
+        TrackingSettings(**given["tracking"]),
+        ProxySettings(**given["proxy"]),
+        ImageSettings(**given["image"]),
+    )
 
 
 def nothing() -> Found:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlflow_stack.__main__ import main
-from mlflow_stack.gcp import declared
+from mlflow_stack.gcp import command, declared
 from mlflow_stack.gcp.command import _passwords, _take
 from mlflow_stack.gcp.gcloud import Command, Gcloud, GcloudFailed
 from mlflow_stack.gcp.plan import Plan, Step
@@ -60,6 +60,21 @@ def test_stack_without_a_server_is_refused(tmp_path: Path, capsys: pytest.Captur
     )
 
 
+def test_image_without_a_client_of_the_bucket_or_a_driver_of_the_database_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ("gcp_project = 'my-project-1'", "gcp_region = 'europe-west1'", "gcp_image = 'mlflow:1'")
+    lines = (*lines, "gcp_database_version = 'MYSQL_8_4'", "image_addons = ['s3']")
+
+    assert main(["gcp", "plan", "--settings", written(tmp_path, *lines)]) == 1
+
+    assert capsys.readouterr().err == (
+        "1 problem; nothing was changed\n"
+        "  image_addons lacks 'gcs' and 'mysql', without which the image has no client for the bucket and the "
+        "database; add it, and build and push the image anew\n"
+    )
+
+
 def test_login_without_anybody_who_could_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = ("gcp_project = 'my-project-1'", "gcp_region = 'europe-west1'", "gcp_image = 'mlflow:1'")
 
@@ -82,6 +97,22 @@ def test_data_are_removed_only_by_their_stack_s_name_and_only_at_its_end(
     assert capsys.readouterr().err == (
         "1 problem; nothing was changed\n"
         f"  --delete-data {name}: expected the name of the stack, which is mlflow, with destroy\n"
+    )
+
+
+def test_command_that_is_interrupted_says_what_becomes_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "look", interrupted)
+    lines = ("gcp_project = 'my-project-1'", "gcp_region = 'europe-west1'", "gcp_image = 'mlflow:1'")
+
+    assert main(["gcp", "apply", "--settings", written(tmp_path, *lines)]) == 1
+
+    assert capsys.readouterr().err == (
+        "interrupted; Google ends what it has begun, and the same command goes on from there\n"
     )
 
 

@@ -103,6 +103,11 @@ MACHINE = {"mlflow1": {"zone": "europe-west1-b"}}
             "gcp_machines['mlflow1']['zone']: required, but not given",
             id="machine-without-a-zone",
         ),
+        pytest.param(
+            {"gcp_machines": {"mlflow1": {"zone": "europe-west1-b", "size": 2}}},
+            "gcp_machines['mlflow1']['size']: unknown setting; expected zone, machine_type, disk_gb",
+            id="machine-with-a-key-that-is-unknown",
+        ),
     ],
 )
 def test_setting_that_is_wrong_by_itself_is_refused(tmp_path: Path, data: dict[str, Any], problem: str) -> None:

@@ -103,6 +103,17 @@ def test_what_is_right_is_read() -> None:
             "MLFLOW_DATABASE_PASSWORD_FILE: /dev/null is empty; expected the secret in it",
         ),
         (
+            {"MLFLOW_DATABASE_CA": "certificates/rds.pem"},
+            "MLFLOW_DATABASE_CA: expected certificates in PEM, which begin with -----BEGIN CERTIFICATE-----",
+        ),
+        (
+            {
+                "MLFLOW_DATABASE_CA": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----",
+                "MLFLOW_BACKEND_STORE_URI": f"{POSTGRESQL}?sslmode=require",
+            },
+            "MLFLOW_DATABASE_CA: MLFLOW_BACKEND_STORE_URI has options of its own for TLS (ssl…); leave them out",
+        ),
+        (
             {"MLFLOW_ARTIFACTS_DESTINATION": ""},
             f"MLFLOW_ARTIFACTS_DESTINATION: not given; expected {STORES}",
         ),
