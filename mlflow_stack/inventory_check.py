@@ -9,7 +9,7 @@ import difflib
 import threading
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -20,9 +20,8 @@ from pyinfra.api.state import State
 
 from mlflow_stack import proxy_check, stacks
 from mlflow_stack.domain.listening import UNIX
-from mlflow_stack.role_settings import ModelSettings
 from mlflow_stack.setting_types import without_password
-from mlflow_stack.settings import ROLES, WITHOUT_HOSTS, Settings, setting_names, split_by_role
+from mlflow_stack.settings import ROLES, WITHOUT_HOSTS, Settings, role_models, setting_names, split_by_role
 
 _lock = threading.Lock()
 _loaded: dict[State, dict[str, Settings]] = {}
@@ -153,16 +152,22 @@ def _describe(detail: ErrorDetails) -> str:
     if detail["type"] == "missing":
         return f"{name}: required, but not given"
     if detail["type"] == "extra_forbidden":
-        known = list(ModelSettings.model_fields)
+        known = _entry_keys(str(role), str(path[0]))
         near = difflib.get_close_matches(str(path[-1]), known, n=1)
         return f"{name}: unknown setting; " + (f"did you mean {near[0]!r}?" if near else f"expected {', '.join(known)}")
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "model_type":
-        message = f"expected a dictionary with the keys {', '.join(ModelSettings.model_fields)}"
+        message = f"expected a dictionary with the keys {', '.join(_entry_keys(str(role), str(path[0])))}"
     message = message[0].lower() + message[1:]
     hidden = _may_hold_a_secret(name) or repr(detail["input"]) in message
     found = "" if hidden else f"; found {detail['input']!r}"
     return f"{name}: {message}{without_password(found)}"
+
+
+def _entry_keys(role: str, field: str) -> list[str]:
+    """Return the keys of each entry of a setting that is a dictionary of entries, as production_models."""
+    _, entry = get_args(role_models()[role].model_fields[field].annotation)
+    return list(entry.model_fields)
 
 
 def _may_hold_a_secret(text: str) -> bool:
