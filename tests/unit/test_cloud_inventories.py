@@ -27,10 +27,14 @@ PASSED_ON = "read_default_file=/run/mlflow-tracking/mysql.cnf&read_default_group
 CA = "/etc/mlflow/database-ca.crt"
 
 
+def made_authority() -> str:
+    """Return the certificate of a database's authority (PEM)."""
+    return make_pair(names=["authority"]).certificate.public_bytes(Encoding.PEM).decode()
+
+
 @pytest.fixture(scope="module")
 def authority() -> str:
-    """The certificate of a database's authority (PEM)."""
-    return make_pair(names=["authority"]).certificate.public_bytes(Encoding.PEM).decode()
+    return made_authority()
 
 
 def aws(directory: Path, authority: str = "", **changed: Any) -> tuple[Hosts, dict[str, Any]]:
