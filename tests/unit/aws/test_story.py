@@ -308,6 +308,8 @@ def test_network_of_ones_own_is_used(cloud: Cloud) -> None:
     assert names == ["mlflow-data", "mlflow-tasks", "mlflow-service"]
     assert network["AwsvpcConfiguration"]["Subnets"] == ids[2:4]
     assert network["AwsvpcConfiguration"]["AssignPublicIp"] == "DISABLED"
+    definition = cloud.client("ecs").describe_task_definition(taskDefinition=running(cloud))["taskDefinition"]
+    assert {"name": "FORWARDED_ALLOW_IPS", "value": "10.1.0.0/24,10.1.1.0/24"} in container(definition)["environment"]
 
 
 def test_mysql_is_a_setting(cloud: Cloud) -> None:
