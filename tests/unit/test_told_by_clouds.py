@@ -22,7 +22,7 @@ from tests.unit.aws.test_templates import filled
 from tests.unit.defaults import REPOSITORY
 from tests.unit.gcp.found import manifest
 
-PASSWORD = "pw: of the database"
+CANARY = "pw: of the database"
 LOGINS = logins_text({(TRACKING_AREA, "ada"): "lovelace"}, {(TRACKING_AREA, "ada"): b"salt"})
 MYSQL = {"aws_database_engine": "mysql", "aws_database_version": "8.4.9"}
 RDS, SOCKET = "mlflow.abc.eu-central-1.rds.amazonaws.com", "/cloudsql/my-project-1:europe-west1:mlflow"
@@ -51,7 +51,7 @@ def told_by_aws(tmp_path: Path, **changed: Any) -> dict[str, str]:
         each["Name"]: values["Ref"] if isinstance(each["Value"], dict) else each["Value"]
         for each in found["Environment"]
     }
-    kept = {"database": json.dumps({"password": PASSWORD}), "logins": LOGINS}
+    kept = {"database": json.dumps({"password": CANARY}), "logins": LOGINS}
     return plain | {each["Name"]: secret_of_aws(each["ValueFrom"], kept) for each in found["Secrets"]}
 
 
@@ -72,7 +72,7 @@ def told_by_gcp(tmp_path: Path, kind: str = "service", **changed: Any) -> dict[s
         (item,) = volume["secret"]["items"]
         file = tmp_path / mounted.lstrip("/") / item["path"]
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(LOGINS if volume["name"].endswith("logins") else PASSWORD)
+        file.write_text(LOGINS if volume["name"].endswith("logins") else CANARY)
     return {each["name"]: each["value"].replace("/secrets/", f"{tmp_path}/secrets/") for each in found["env"]}
 
 
@@ -96,7 +96,7 @@ def test_task_of_aws_is_told_what_it_reads(tmp_path: Path, changed: dict[str, An
     server, database, store, logins = read(told_by_aws(tmp_path, **changed))
 
     assert server == (5000, 1, 110)
-    assert database == (uri, PASSWORD, "")
+    assert database == (uri, CANARY, "")
     assert store == "s3://mlflow-123456789012-eu-central-1/artifacts"
     assert logins == LOGINS.strip("\n")
 
@@ -112,7 +112,7 @@ def test_service_on_cloud_run_is_told_what_it_reads(tmp_path: Path, version: str
     server, database, store, logins = read(told_by_gcp(tmp_path, gcp_public=True, gcp_database_version=version))
 
     assert server == (5000, 1, 8)
-    assert database == (uri, PASSWORD, "")
+    assert database == (uri, CANARY, "")
     assert store == "gs://my-project-1-mlflow/artifacts"
     assert logins == LOGINS.strip("\n")
 
@@ -129,7 +129,7 @@ def test_migrations_are_told_whether_they_may_upgrade(tmp_path: Path, allowed: b
 
     for variables in (of_aws, of_gcp):
         told = Told(variables)
-        assert (container.database(told).password, told.switch(container.UPGRADE)) == (PASSWORD, expected)
+        assert (container.database(told).password, told.switch(container.UPGRADE)) == (CANARY, expected)
         assert told.problems == []
 
 
@@ -174,7 +174,7 @@ def test_driver_finds_the_socket_of_cloud_sql_and_the_password(tmp_path: Path) -
     assert connected["MYSQL_8_4"]["unix_socket"] == SOCKET
     assert connected["MYSQL_8_4"]["read_default_file"] == str(tmp_path / "mlflow-stack/my.cnf")
     assert (tmp_path / "mlflow-stack/pgpass").read_text() == "*:*:*:*:pw\\: of the database\n"
-    assert (tmp_path / "mlflow-stack/my.cnf").read_text() == f'[client]\npassword="{PASSWORD}"\n'
+    assert (tmp_path / "mlflow-stack/my.cnf").read_text() == f'[client]\npassword="{CANARY}"\n'
 
 
 def test_server_answers_by_the_names_that_users_the_cloud_and_its_proxy_ask_by(tmp_path: Path) -> None:
