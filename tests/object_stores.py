@@ -56,20 +56,18 @@ class S3Server:
     def user(self, bucket: str, prefix: str, below: Sequence[str] = BELOW, name: str = "mlflow") -> tuple[str, str]:
         """Make a user who may list a bucket and do that below a prefix; return the id of a key and its secret."""
         iam, name = self.client(service="iam"), f"{name}-{bucket}"
-        statements = [
-            # Where several objects are deleted at once, as MLflow does, moto asks for the right to the bucket itself.
-            {
-                "Effect": "Allow",
-                "Action": [*WITH_BUCKET, *(each for each in below if each == "s3:DeleteObject")],
-                "Resource": f"arn:aws:s3:::{bucket}",
-            },
-            {"Effect": "Allow", "Action": list(below), "Resource": f"arn:aws:s3:::{bucket}/{prefix}/*"},
-        ]
-        policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
         iam.create_user(UserName=name)
-        iam.put_user_policy(UserName=name, PolicyName="artifacts", PolicyDocument=policy)
+        iam.put_user_policy(UserName=name, PolicyName="artifacts", PolicyDocument=_policy(bucket, prefix, below))
         key = iam.create_access_key(UserName=name)["AccessKey"]
         return key["AccessKeyId"], key["SecretAccessKey"]
+
+    def role(self, bucket: str, prefix: str) -> dict[str, str]:
+        """Make a role with the rights of a user; return the keys that who takes it on is given, which have an end."""
+        iam, name = self.client(service="iam"), f"mlflow-{bucket}"
+        arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+        iam.put_role_policy(RoleName=name, PolicyName="artifacts", PolicyDocument=_policy(bucket, prefix, BELOW))
+        taken = self.client(service="sts").assume_role(RoleArn=arn, RoleSessionName="tests")
+        return {name: str(value) for name, value in taken["Credentials"].items()}
 
     @contextmanager
     def closed(self) -> Iterator[None]:
@@ -91,6 +89,19 @@ class S3Server:
 
     def _let_in_unasked(self, requests: str) -> None:
         _post(f"{self.url}/moto-api/reset-auth", requests, "text/plain")
+
+
+def _policy(bucket: str, prefix: str, below: Sequence[str]) -> str:
+    statements = [
+        # Where several objects are deleted at once, as MLflow does, moto asks for the right to the bucket itself.
+        {
+            "Effect": "Allow",
+            "Action": [*WITH_BUCKET, *(each for each in below if each == "s3:DeleteObject")],
+            "Resource": f"arn:aws:s3:::{bucket}",
+        },
+        {"Effect": "Allow", "Action": list(below), "Resource": f"arn:aws:s3:::{bucket}/{prefix}/*"},
+    ]
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from azure.core.exceptions import AzureError, ClientAuthenticationError, ServiceRequestError
+from azure.core.exceptions import AzureError, ClientAuthenticationError, ServiceRequestError, ServiceResponseError
 from azure.identity import CredentialUnavailableError, DefaultAzureCredential
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
@@ -17,12 +17,15 @@ MEANING = {
     "InvalidAuthenticationInfo": "unknown",
     **dict.fromkeys(("AuthorizationFailure", "AuthorizationPermissionMismatch"), "forbidden"),
 }
+# In the detail of AuthenticationFailed, for a shared access signature whose time is over, or has yet to come.
+EXPIRED = "not valid in the specified time frame"
 
 
 class Store:
     errors = (AzureError,)
     rights = dict.fromkeys(("list", "write", "read", "delete"), "the role Storage Blob Data Contributor")
     closing = "disallow anonymous access in the storage account"
+    way = "destination"  # has the account, whose name is that of its server
 
     def __init__(self, uri: str, credentials: str, _authorities: str) -> None:
         parts = urlsplit(uri)
@@ -66,8 +69,10 @@ class Store:
         return ""
 
     def meaning(self, error: Exception) -> str:
+        if EXPIRED in str(error):
+            return "expired"
         if code := getattr(error, "error_code", None):  # that of an answer
             return MEANING.get(str(getattr(code, "value", code)), "")
         if isinstance(error, ClientAuthenticationError):  # of the client's own: a key that is none, or nobody to ask
             return "no credentials"
-        return "unreachable" if isinstance(error, ServiceRequestError) else ""
+        return "unreachable" if isinstance(error, ServiceRequestError | ServiceResponseError) else ""

@@ -25,11 +25,13 @@ class Store:
         "delete": "storage.objects.delete",
     }
     closing = "enforce the prevention of public access"
+    way = "endpoint"
 
     def __init__(self, uri: str, credentials: str, _authorities: str) -> None:
         name, self.prefix = urlsplit(uri).netloc, f"{urlsplit(uri).path.strip('/')}/"
         self.bucket = f"bucket {name}"
         key = json.loads(credentials) if credentials else None
+        self.has_key = bool(key)
         client = storage.Client.from_service_account_info(key) if key else storage.Client()
         self.objects = client.bucket(name)
         # An emulator that asks nobody for a login lets everybody in.
@@ -61,15 +63,22 @@ class Store:
         """Return what opens the bucket to everybody; "" when nothing does, or when the server may not ask."""
         with suppress(*self.errors):
             policy = self.objects.get_iam_policy(requested_policy_version=3, **ONCE)
-            if any(EVERYBODY & set(binding["members"]) for binding in policy.bindings):
+            if any(EVERYBODY & set(binding["members"]) for binding in policy.bindings) and not self._is_guarded():
                 return "its policy"
         return ""
+
+    def _is_guarded(self) -> bool:
+        """Return whether public access is prevented, whatever the policy says; False when the server may not ask."""
+        with suppress(*self.errors):
+            self.objects.reload(**ONCE)
+            return bool(self.objects.iam_configuration.public_access_prevention == "enforced")
+        return False
 
     def meaning(self, error: Exception) -> str:
         if isinstance(error, NO_CREDENTIALS):
             return "no credentials"
-        if isinstance(error, RefreshError):  # Google's word for a key that was deleted, has expired or never was
-            return "unknown"
+        if isinstance(error, RefreshError):  # for a key that was deleted, has expired or never was; or no identity
+            return "unknown" if self.has_key else "no credentials"
         if isinstance(error, SSLError):
             return "certificate"
         if isinstance(error, NoConnection | TransportError):

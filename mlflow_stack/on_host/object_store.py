@@ -10,7 +10,8 @@ wrong is said on standard error, a sentence each; the exit status is then 1.
 
 Beside this file are the stores, a module for each scheme, since an environment has the client of one. Each has a class
 `Store(URI, credentials, path of the authorities)` with what is done to objects by their names, what it may raise in
-doing so (`errors`), and what such an error means (`meaning`, a key of MEANINGS).
+doing so (`errors`), what such an error means (`meaning`, a key of MEANINGS), and which settings name the way there
+(`way`).
 """
 
 import logging
@@ -38,7 +39,7 @@ MEANINGS = {
     "expired": f"the credentials have expired; renew what {SETTING}credentials refers to",
     "unknown": f"the credentials are not known there; correct {SETTING}credentials",
     "forbidden": "the credentials don't let the server {action} below {uri}; they need {right}",
-    "unreachable": f"it can't be reached; correct {SETTING}endpoint, or the way there from this host",
+    "unreachable": "it can't be reached; correct {way}, or the way there from this host",
     "certificate": f"its certificate is not trusted; set {SETTING}ca_file to the authority that it is from",
 }
 
@@ -47,7 +48,9 @@ def sentence(store: Any, uri: str, action: str, error: Exception) -> str:
     """Return what is wrong with a store that answered an action so."""
     words = MEANINGS.get(store.meaning(error), f"it can't {{action}} below {{uri}}; look at {SETTING}destination")
     said = (str(error).splitlines() or [type(error).__name__])[0][:300]
-    filled = words.format(bucket=store.bucket, uri=uri, action=action, right=store.rights.get(action, ""))
+    filled = words.format(
+        bucket=store.bucket, uri=uri, action=action, right=store.rights.get(action, ""), way=f"{SETTING}{store.way}"
+    )
     return f"{uri}: {filled} ({said})"
 
 

@@ -58,6 +58,8 @@ class Store:
     def __init__(self, uri: str, credentials: str, authorities: str) -> None:
         self.name, self.prefix = urlsplit(uri).netloc, f"{urlsplit(uri).path.strip('/')}/"
         self.bucket = f"bucket {self.name}"
+        # Amazon has a name for each region.
+        self.way = "endpoint" if "MLFLOW_S3_ENDPOINT_URL" in os.environ else "region"
         keys = ConfigParser(interpolation=None)
         keys.read_string(credentials)
         self.client = client(authorities, "s3v4", **(keys["default"] if credentials else {}))

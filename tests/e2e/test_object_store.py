@@ -1,7 +1,8 @@
 """Artifacts in an object store: a served host moves from its directory to a bucket, and goes on from there.
 
 The stores are on this machine, where hosts reach them as they would a server of their own: moto, which lets the
-tracking server do what docs/how-to/object-store.md says and nothing else, and an emulator of Google's.
+tracking server do what docs/how-to/object-store.md says and nothing else, and an emulator of Google's. Who trains and
+logs does so on a laptop that reaches neither and has credentials for none.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from mlflow import MlflowClient
@@ -20,6 +22,7 @@ from lab import Lab
 from tests.e2e import registry, web
 from tests.e2e.conform import conform
 from tests.e2e.conftest import NAME
+from tests.e2e.laptop import Laptop, laptop
 from tests.e2e.leaks import Watcher
 from tests.e2e.stack import Run, Stack
 from tests.object_stores import REGION, S3Server, gcs_emulator, s3_server
@@ -29,13 +32,26 @@ VARIABLE = "E2E_STORE_KEY"
 SEE = "Tracking | See that the object store works"
 WRITE = "Tracking | Write what lets mlflow-tracking into the object store"
 READY = "Tracking | Run mlflow-tracking and see it work"
+# What somebody does on a laptop: log a file, have it back, and say in which run it is.
+LOG = """
+import sys, mlflow
+sent, directory = sys.argv[1:]
+mlflow.set_experiment("laptop")
+with mlflow.start_run() as run:
+    mlflow.log_artifact(sent, "modell/ä")
+mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="modell/ä", dst_path=directory)
+print(run.info.run_id)
+"""
+REACH = "import socket, sys; socket.socket().connect((sys.argv[1], int(sys.argv[2])))"
 
 
 @dataclass(frozen=True)
 class Moved:
-    """What happened to a served host, in order; `watcher` looked for the key's secret all the while."""
+    """What happened to a served host, in order; `watcher` looked for the key's secret all the while. The training was
+    on the laptop."""
 
     stack: Stack
+    laptop: Laptop
     s3: S3Server
     bucket: str
     refused: Run
@@ -68,25 +84,27 @@ def copy(stack: Stack, s3: S3Server, bucket: str, key: tuple[str, str]) -> None:
 @pytest.fixture(scope="module")
 def moved(lab: Lab, served: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moved]:
     """Refuse to leave artifacts behind, copy them, deploy twice, train, and deploy twice more."""
-    directory = tmp_path_factory.mktemp("store")
+    directory, home = tmp_path_factory.mktemp("store"), tmp_path_factory.mktemp("laptop")
     with ExitStack() as stack:
         s3 = stack.enter_context(s3_server(directory, lab.network.gateway))
         bucket = s3.bucket("artifacts")
         key = s3.user(bucket, "mlflow")
         stack.enter_context(s3.closed())
         stack.enter_context(pytest.MonkeyPatch.context()).setenv(VARIABLE, key[1])
+        own = stack.enter_context(laptop(lab, home, served.url))
         served.settings |= settings(s3, bucket, key[0])
         watcher = Watcher([served.host], key[1], [directory])
         with watcher:
+            served.recovers()
             refused = served.deploy()
             copy(served, s3, bucket, key)
             served.settings["tracking_artifacts_moved_from"] = DIRECTORY
             plan, first, second = served.plan(), served.converge(), served.converge()
-            served.train()
+            own.run("examples/train_diabetes.py")
             release, last = served.converge(), served.converge()
             for run in (refused, plan, first, second, release, last):
                 watcher.read("the output of a run", run.output)
-        yield Moved(served, s3, bucket, refused, plan, first, second, release, last, watcher)
+        yield Moved(served, own, s3, bucket, refused, plan, first, second, release, last, watcher)
 
 
 def test_server_does_not_leave_its_artifacts_behind(moved: Moved) -> None:
@@ -115,19 +133,24 @@ def test_artifacts_of_before_are_read_through_the_server_and_are_still_in_the_di
     assert int(kept) > 0
 
 
-def test_artifact_of_a_client_that_knows_no_store_is_in_the_bucket_and_comes_back_identical(
-    moved: Moved, tmp_path: Path
-) -> None:
+def test_artifact_of_a_laptop_is_in_the_bucket_and_comes_back_identical(moved: Moved, tmp_path: Path) -> None:
     sent, content = tmp_path / "Gewichte ä.bin", os.urandom(20_000_000)
     sent.write_bytes(content)
-    client = MlflowClient(moved.stack.url)
 
-    run = client.create_run(client.create_experiment("store"))
-    client.log_artifact(run.info.run_id, str(sent), "modell/ä")
-    returned = Path(client.download_artifacts(run.info.run_id, f"modell/ä/{sent.name}", str(tmp_path / "returned")))
+    run_id = moved.laptop.run("-c", LOG, str(sent), str(tmp_path / "returned")).split()[-1]
 
+    (returned,) = (path for path in (tmp_path / "returned").rglob("*") if path.is_file())
+    experiment = MlflowClient(moved.stack.url).get_run(run_id).info.experiment_id
     assert returned.read_bytes() == content
-    assert f"mlflow/{run.info.experiment_id}/{run.info.run_id}/artifacts/modell/ä/{sent.name}" in names(moved)
+    assert f"mlflow/{experiment}/{run_id}/artifacts/modell/ä/{sent.name}" in names(moved)
+
+
+def test_laptop_reaches_the_tracking_server_and_not_the_store(moved: Moved) -> None:
+    server, store = urlsplit(moved.stack.url), urlsplit(moved.s3.url)
+
+    moved.laptop.run("-c", REACH, str(server.hostname), str(server.port))
+    with pytest.raises(AssertionError, match="No route to host"):
+        moved.laptop.run("-c", REACH, str(store.hostname), str(store.port))
 
 
 def names(moved: Moved) -> list[str]:
@@ -140,10 +163,12 @@ def _key(stack: Stack) -> tuple[str, str]:
     return stack.settings["tracking_artifacts_access_key_id"], os.environ[VARIABLE]
 
 
-def test_model_that_was_trained_since_is_registered_and_served_from_the_bucket(moved: Moved) -> None:
+def test_model_of_a_laptop_is_registered_and_served_from_the_bucket(moved: Moved) -> None:
     model = registry.registered(moved.stack, "2")
+    elsewhere = moved.stack.host.run(f"find {DIRECTORY} -path '*{model.model_id}*'").stdout
 
     assert [name for name in names(moved) if name.endswith(f"{model.model_id}/artifacts/MLmodel")]
+    assert elsewhere == ""
     assert "Production | Release model diabetes" in moved.release.changed
     assert moved.stack.fault() == ""
 
@@ -185,17 +210,14 @@ def test_secret_that_is_wrong_is_refused_before_anything_is_changed(
     assert moved.stack.fault() == ""
 
 
-def test_key_is_rotated_by_one_run(moved: Moved, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_is_rotated_by_one_run(moved: Moved) -> None:
     with moved.s3.open():
         key_id, secret = moved.s3.user(moved.bucket, "mlflow", name="rotated")
-    monkeypatch.setenv(VARIABLE, secret)
+    moved.stack.settings["tracking_artifacts_access_key_id"], os.environ[VARIABLE] = key_id, secret
 
-    run = moved.stack.converge(tracking_artifacts_access_key_id=key_id)
-    again = moved.stack.converge(tracking_artifacts_access_key_id=key_id)
+    run, again = moved.stack.converge(), moved.stack.converge()
 
     assert (run.changed, again.changed) == ([SEE, WRITE, READY], [])
-    monkeypatch.undo()
-    moved.stack.converge()
 
 
 def test_bucket_that_was_opened_to_everybody_is_found_by_a_plan(moved: Moved) -> None:
@@ -223,7 +245,7 @@ def test_host_moves_on_to_google_and_keeps_nothing_of_the_key(moved: Moved, tmp_
             tracking_artifacts_moved_from=f"s3://{moved.bucket}/mlflow",
             production_models={},
         )
-        moved.stack.train()
+        moved.laptop.run("examples/train_diabetes.py")
 
         listed = web.get(f"{url}/storage/v1/b/artifacts/o?prefix=mlflow/").json["items"]
         left = moved.stack.host.run(f"ls {CREDENTIALS} 2>/dev/null; true").stdout

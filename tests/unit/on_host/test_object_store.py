@@ -25,7 +25,7 @@ SCRIPT = Path(mlflow_stack.__file__).parent / "on_host/object_store.py"
 ANYBODY = ("anybody", "anything")
 AZURE = "wasbs://container@account.blob.core.windows.net/mlflow"
 NOT_THERE = "make it, or correct tracking_artifacts_destination"
-UNREACHABLE = "it can't be reached; correct tracking_artifacts_endpoint, or the way there from this host"
+UNREACHABLE = "it can't be reached; correct tracking_artifacts_{}, or the way there from this host"
 NO_CREDENTIALS = "give the host an identity there, or set tracking_artifacts_credentials"
 
 
@@ -178,6 +178,24 @@ def test_host_without_an_identity_needs_credentials(s3: S3Server) -> None:
     )
 
 
+def test_identity_of_an_instance_lets_the_host_in(s3: S3Server, stand_in: StandIn) -> None:
+    bucket, about = s3.bucket("identity"), "/latest/meta-data/iam/security-credentials/"
+    keys = s3.role(bucket, "mlflow")
+    document = {"AccessKeyId": keys["AccessKeyId"], "SecretAccessKey": keys["SecretAccessKey"]}
+    document |= {"Code": "Success", "Token": keys["SessionToken"], "Expiration": "2099-01-01T00:00:00Z"}
+    stand_in.answers |= {
+        "PUT /latest/api/token": Answer(b"session"),
+        f"GET {about}": Answer(b"mlflow"),
+        f"GET {about}mlflow": Answer(json.dumps(document).encode()),
+    }
+    asked = {"AWS_EC2_METADATA_DISABLED": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": stand_in.url}
+
+    with s3.closed():
+        done = tried(at(s3, bucket), **asked)
+
+    assert outcome(done) == (0, "")
+
+
 def test_credentials_that_are_none_are_refused_and_not_shown(s3: S3Server) -> None:
     done = tried(at(s3, "bucket"), "hunter2")
 
@@ -249,7 +267,16 @@ def test_server_with_tls_is_trusted_by_its_authority_and_not_without(tmp_path: P
 def test_server_that_does_not_answer_is_named() -> None:
     store = ObjectStore("s3://bucket/mlflow", endpoint="http://127.0.0.1:1")
 
-    assert outcome(tried(store, keys())) == (1, f"s3://bucket/mlflow: {UNREACHABLE}")
+    assert outcome(tried(store, keys())) == (1, f"s3://bucket/mlflow: {UNREACHABLE.format('endpoint')}")
+
+
+def test_amazon_s_server_of_a_region_that_does_not_answer_is_named() -> None:
+    """Nobody listens there, which is what is asked instead of Amazon's."""
+    store = ObjectStore("s3://bucket/mlflow", region="eu-central-9")
+
+    done = tried(store, keys(), AWS_ENDPOINT_URL_S3="http://127.0.0.1:1")
+
+    assert outcome(done) == (1, f"s3://bucket/mlflow: {UNREACHABLE.format('region')}")
 
 
 @pytest.mark.parametrize(
@@ -295,13 +322,53 @@ def test_google_bucket_that_does_not_exist_is_named(gcs: str) -> None:
 
 def test_google_bucket_that_everybody_reads_is_refused(gcs: str, stand_in: StandIn) -> None:
     """The emulator lets everybody in; to who has credentials that is a bucket which is public."""
-    stand_in.answers["POST /token"] = Answer(b'{"access_token": "t", "expires_in": 3600, "token_type": "Bearer"}')
+    stand_in.answers["POST /token"] = Answer(TOKEN)
 
     assert outcome(tried(google(gcs), service_account(stand_in.url))) == (
         1,
         "gs://bucket/mlflow: bucket bucket is public, a rule lets everybody in; enforce the prevention of public "
         "access",
     )
+
+
+TOKEN = b'{"access_token": "t", "expires_in": 3600, "token_type": "Bearer"}'
+ABOUT = "/storage/v1/b/bucket"
+READ_BY_ALL = b'{"bindings": [{"role": "roles/storage.objectViewer", "members": ["allUsers"]}]}'
+
+
+@pytest.mark.parametrize(("prevention", "problem"), [("inherited", True), ("enforced", False)])
+def test_google_bucket_that_a_policy_opens_is_refused_unless_public_access_is_prevented(
+    stand_in: StandIn, prevention: str, problem: bool
+) -> None:
+    about = {"iamConfiguration": {"publicAccessPrevention": prevention}}
+    stand_in.answers |= {
+        "POST /token": Answer(TOKEN),
+        f"GET {ABOUT}/o?maxResults=10&projection=noAcl&prefix=mlflow%2F&prettyPrint=false": Answer(b"{}"),
+        f"GET {ABOUT}/iam?optionsRequestedPolicyVersion=3&prettyPrint=false": Answer(READ_BY_ALL),
+        f"GET {ABOUT}?projection=noAcl&prettyPrint=false": Answer(json.dumps(about).encode()),
+    }
+
+    said = (
+        "gs://bucket/mlflow: bucket bucket is public, its policy lets everybody in; enforce the prevention of public "
+        "access"
+    )
+    done = tried(google(stand_in.url), service_account(stand_in.url), "--read-only")
+
+    assert outcome(done) == ((1, said) if problem else (0, ""))
+
+
+def test_virtual_machine_at_google_without_a_service_account_needs_credentials(stand_in: StandIn) -> None:
+    """What its metadata server answers then."""
+    host = stand_in.url.removeprefix("http://")
+    flavour = {"Metadata-Flavor": "Google", "Content-Type": "application/text"}
+    stand_in.answers |= {
+        "GET /": Answer(headers=flavour),
+        "GET /computeMetadata/v1/project/project-id": Answer(b"tests", headers=flavour),
+    }
+
+    done = tried(ObjectStore("gs://bucket/mlflow"), NO_GCE_CHECK="false", GCE_METADATA_HOST=host, GCE_METADATA_IP=host)
+
+    assert outcome(done) == (1, f"gs://bucket/mlflow: there are no credentials for it; {NO_CREDENTIALS}")
 
 
 def test_key_that_google_does_not_know_is_refused(gcs: str, stand_in: StandIn) -> None:
@@ -327,7 +394,7 @@ def test_right_that_google_does_not_give_is_named(stand_in: StandIn) -> None:
 def test_google_that_does_not_answer_and_a_host_without_an_identity_are_named() -> None:
     unreachable, unknown = tried(google("http://127.0.0.1:1")), tried(ObjectStore("gs://bucket/mlflow"))
 
-    assert outcome(unreachable) == (1, f"gs://bucket/mlflow: {UNREACHABLE}")
+    assert outcome(unreachable) == (1, f"gs://bucket/mlflow: {UNREACHABLE.format('endpoint')}")
     assert outcome(unknown) == (1, f"gs://bucket/mlflow: there are no credentials for it; {NO_CREDENTIALS}")
 
 
@@ -374,4 +441,24 @@ def test_azure_container_that_can_be_listed_is_well_in_a_plan(stand_in: StandIn)
 
 
 def test_azure_that_does_not_answer_is_named() -> None:
-    assert outcome(tried(ObjectStore(AZURE), connection("http://127.0.0.1:1"))) == (1, f"{AZURE}: {UNREACHABLE}")
+    assert outcome(tried(ObjectStore(AZURE), connection("http://127.0.0.1:1"))) == (
+        1,
+        f"{AZURE}: {UNREACHABLE.format('destination')}",
+    )
+
+
+def test_shared_access_signature_whose_time_is_over_is_named_and_not_shown(stand_in: StandIn) -> None:
+    detail = "Signature not valid in the specified time frame: Start [then] - Expiry [then] - Current [now]"
+    body = f"<Code>AuthenticationFailed</Code><Message>no</Message><AuthenticationErrorDetail>{detail}"
+    text = f"BlobEndpoint={stand_in.url}/account;SharedAccessSignature=se=then&sig=aHVudGVyMg"
+    stand_in.answers[f"{LIST}&se=then&sig=aHVudGVyMg"] = Answer(
+        f"<Error>{body}</AuthenticationErrorDetail></Error>".encode(), 403, headers=XML
+    )
+
+    done = tried(ObjectStore(AZURE), ObjectStore(AZURE, has_credentials=True).credentials_text(text))
+
+    assert outcome(done) == (
+        1,
+        f"{AZURE}: the credentials have expired; renew what tracking_artifacts_credentials refers to",
+    )
+    assert "aHVudGVyMg" not in done.stderr
