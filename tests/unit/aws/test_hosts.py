@@ -99,6 +99,22 @@ def test_example_is_an_inventory_that_a_run_takes(
     assert (host.host_address, host.tracking_public_name) == (addresses(cloud)["mlflow-mlflow1"], "mlflow.example.com")
 
 
+def test_example_is_an_inventory_that_pyinfra_reads(machines: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (REPOSITORY / "examples/inventory_aws.py").read_text()
+    inventory = machines.directory / "examples/inventory_aws.py"
+    inventory.parent.mkdir()
+    inventory.write_text(text.replace("load()", f"load(Path({str(machines.path)!r}))"))
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+
+    pyinfra = [sys.executable, "-m", "pyinfra", str(inventory), "debug-inventory"]
+    done = subprocess.run(pyinfra, cwd=machines.directory, capture_output=True, text=True, timeout=120, check=False)
+
+    assert done.returncode == 0, done.stderr
+    for address in addresses(machines).values():
+        assert address in done.stdout + done.stderr
+    assert (done.stdout + done.stderr).count("--> Groups: aws, tracking, proxy, inventory_aws\n") == 2
+
+
 def test_inventory_without_machines_is_refused(cloud: Cloud) -> None:
     cloud.run("plan")  # writes the settings
 
