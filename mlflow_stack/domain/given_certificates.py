@@ -34,16 +34,20 @@ def faults(chain: str, key: str, names: Sequence[str], now: datetime.datetime) -
 
 
 def authority_faults(text: str, now: datetime.datetime) -> Iterator[str]:
-    """Yield what is wrong with the certificates (PEM) of authorities; as `faults`."""
+    """Yield what is wrong with the certificates (PEM) of authorities; as `faults`.
+
+    A provider's file may still hold one that has ended, beside those that follow it.
+    """
     try:
         authorities = x509.load_pem_x509_certificates(text.encode())
     except ValueError:
         yield "expected the certificates of authorities in PEM, which begin with -----BEGIN CERTIFICATE-----"
         return
+    if any(now <= each.not_valid_after_utc for each in authorities):
+        return
     for each in authorities:
-        if now > each.not_valid_after_utc:
-            name = each.subject.rfc4514_string()
-            yield f"the authority {name} has ended on {each.not_valid_after_utc:%Y-%m-%d}; get its new certificate"
+        name = each.subject.rfc4514_string()
+        yield f"the authority {name} has ended on {each.not_valid_after_utc:%Y-%m-%d}; get its new certificate"
 
 
 def _key_faults(leaf: x509.Certificate, key: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from mlflow_stack.domain.given_certificates import faults
+from mlflow_stack.domain.given_certificates import authority_faults, faults
 
 NOW = datetime(2026, 6, 1, tzinfo=timezone.utc)
 KEY, OTHER_KEY = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
@@ -110,3 +110,15 @@ def test_what_is_no_certificate_is_refused() -> None:
 
     assert list(faults("nonsense", pem(), ["mlflow.example.com"], NOW)) == expected
     assert list(faults("", pem(), ["mlflow.example.com"], NOW)) == expected
+
+
+def test_authorities_are_well_as_long_as_one_of_them_goes_on() -> None:
+    ended, present = certificate(ends=-1), certificate()
+
+    assert list(authority_faults(ended + present, NOW)) == []
+    assert list(authority_faults(ended, NOW)) == [
+        "the authority CN=ignored.example.com has ended on 2026-05-31; get its new certificate"
+    ]
+    assert list(authority_faults("", NOW)) == [
+        "expected the certificates of authorities in PEM, which begin with -----BEGIN CERTIFICATE-----"
+    ]
