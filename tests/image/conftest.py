@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.image import containers, surroundings
+from tests.image.containers import Container, running
 from tests.image.surroundings import BUCKET, SUITE, Stack, printed
 from tests.object_stores import S3Server, s3_server
 from tests.servers.databases import Server
@@ -61,3 +62,14 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def told(tracking_image: str, postgresql: Server, s3: S3Server, secrets: Path) -> Stack:
     """A stack with a database of its own that is empty."""
     return surroundings.stack(tracking_image, postgresql, s3, secrets, "mlflow_container")
+
+
+@pytest.fixture(scope="session")
+def served(told: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
+    """The tracking server of that stack, as a container that goes on through all tests."""
+    migrated = told.run("migrate")
+    assert migrated.returncode == 0, migrated.stderr
+    directory = tmp_path_factory.mktemp("served")
+    with running("mlflow-test-tracking", told.image, told.variables, directory, told.secrets) as container:
+        container.wait_until_ready()
+        yield container

@@ -87,7 +87,7 @@ class Container:
         while not self.is_ready():
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < end, self.log.read_text()
-            time.sleep(0.2)
+            time.sleep(1)  # asking takes a process in the container, which is starting
 
     def stop(self) -> int:
         """Tell it to stop, as platforms do; return its exit status."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.containers import inspected, once, podman, running
+from tests.image.containers import Container, inspected, once, podman, running
 from tests.image.surroundings import PASSWORD, USER, Stack, printed
 from tests.image.test_tracking_image import client_variables
 from tests.servers import databases
@@ -40,22 +40,19 @@ class Built:
 
 
 @pytest.fixture(scope="module")
-def model_image(told: Stack, settings: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
-    assert told.run("migrate").returncode == 0
+def model_image(served: Container, told: Stack, settings: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
     directory = tmp_path_factory.mktemp("registry")
-    with running("mlflow-test-registry", told.image, told.variables, directory, told.secrets) as registry:
-        registry.wait_until_ready()
-        train = [sys.executable, "-c", TRAIN]
-        done = subprocess.run(
-            train, env=client_variables(told), cwd=directory, capture_output=True, text=True, check=False, timeout=300
-        )
-        assert done.returncode == 0, done.stderr
-        image = printed(
-            *("build", "--settings", str(settings), "--model", "models:/Churn@champion"),
-            MLFLOW_TRACKING_URI=told.url,
-            MLFLOW_TRACKING_USERNAME=USER,
-            MLFLOW_TRACKING_PASSWORD=PASSWORD,
-        )
+    train = [sys.executable, "-c", TRAIN]
+    done = subprocess.run(
+        train, env=client_variables(told), cwd=directory, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    image = printed(
+        *("build", "--settings", str(settings), "--model", "models:/Churn@champion"),
+        MLFLOW_TRACKING_URI=told.url,
+        MLFLOW_TRACKING_USERNAME=USER,
+        MLFLOW_TRACKING_PASSWORD=PASSWORD,
+    )
     return Built(image, told)
 
 
