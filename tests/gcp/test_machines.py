@@ -16,6 +16,7 @@ from mlflow_stack.gcp import declared, inventory
 from mlflow_stack.setting_types import REPOSITORY
 from tests.gcp.apis.storage import secret_value
 from tests.gcp.stack import Done, Stack, standing_in
+from tests.unit.inventories import checked
 
 PASSWORD = "hunter2"
 
@@ -104,6 +105,8 @@ def test_machines_become_hosts(stack: Stack, story: dict[str, Done]) -> None:
     [(name, data)] = groups["tracking"]
 
     assert (name, groups["proxy"], groups["gcp"]) == ("mlflow1", groups["tracking"], groups["tracking"])
+    (host,) = checked({group: groups[group] for group in ("gcp", "tracking", "proxy")}, **stack.declared).values()
+    assert (host.host_address, host.addons) == ("198.51.100.10", ("mysql", "gcs"))
     assert data["ssh_hostname"] == "198.51.100.10"
     uri = "mysql+pymysql://mlflow_user@10.1.2.3:3306/mlflow_db?ssl_check_hostname=false"
     assert data["tracking_database_uri"] == uri
