@@ -12,11 +12,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from mlflow_stack.domain.database import is_mysql
 from mlflow_stack.domain.firewall import parse_opening
 from mlflow_stack.domain.listening import UNIX
 from mlflow_stack.domain.model_uri import parse_model_uri
-from mlflow_stack.on_host.database import parse
+from mlflow_stack.on_host.database import Server, parse
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -90,18 +89,18 @@ def database_uri(value: str) -> str:
         )
     if without_password(value) != value:
         raise ValueError("holds a password; leave it out of the URI and set tracking_database_password to a reference")
-    if is_mysql(value):
-        _whole_mysql_uri(value)
-    return value
-
-
-def _whole_mysql_uri(value: str) -> None:
-    """Raise ValueError for what PyMySQL would guess at, or understand in another way than SQLAlchemy does."""
     try:
         server = parse(value)
     except ValueError:
         raise ValueError("expected a number as port") from None
-    if not (server.host and server.user and re.fullmatch(r"[A-Za-z0-9_$-]{1,64}", server.database)):
+    if server.is_mysql:
+        _whole_mysql_uri(server)
+    return value
+
+
+def _whole_mysql_uri(server: Server) -> None:
+    """Raise ValueError for what PyMySQL would guess at, or understand in another way than SQLAlchemy does."""
+    if not (server.host and server.user and re.fullmatch(r"[A-Za-z0-9_$][A-Za-z0-9_$-]{0,63}", server.database)):
         raise ValueError("expected mysql+pymysql://USER@HOST:PORT/DATABASE")
     if surplus := set(server.options) - {"ssl_disabled"}:
         raise ValueError(
