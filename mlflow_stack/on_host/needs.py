@@ -106,7 +106,7 @@ def _mysql(database: Database, migrates: bool) -> Iterator[str]:
     if charset != "utf8mb4":
         yield (
             f"its database {name} has the character set {charset}, expected utf8mb4; while it is empty, "
-            f"ALTER DATABASE {name} CHARACTER SET utf8mb4"
+            f"ALTER DATABASE {_quoted(name)} CHARACTER SET utf8mb4"
         )
     used = database.rows(
         "SELECT table_collation FROM information_schema.tables WHERE table_schema = database() "
@@ -115,7 +115,7 @@ def _mysql(database: Database, migrates: bool) -> Iterator[str]:
     if migrates and used and used[0][0] != collation:
         yield (
             f"its tables have the collation {used[0][0]} and the database {collation}, so that new tables can't refer "
-            f"to them; ALTER DATABASE {name} COLLATE {used[0][0]}"
+            f"to them; ALTER DATABASE {_quoted(name)} COLLATE {used[0][0]}"
         )
     yield from _rights(database, name, {**DATA_RIGHTS, **(SCHEMA_RIGHTS if migrates else {})})
     if migrates and [row[1] for row in database.rows("SHOW VARIABLES LIKE 'sql_require_primary_key'")] == ["ON"]:
@@ -129,7 +129,8 @@ def _rights(database: Database, name: str, rights: Mapping[str, str]) -> Iterato
     answers = {right: _number(database, statement) for right, statement in rights.items()}
     if denied := [right for right, number in answers.items() if number == DENIED]:
         user = database.rows("SELECT current_user()")[0][0]
-        yield f"user {user} has no right to {', '.join(denied)} in {name}; GRANT ALL PRIVILEGES ON {name}.* TO it"
+        grant = f"GRANT ALL PRIVILEGES ON {_quoted(name)}.* TO it"
+        yield f"user {user} has no right to {', '.join(denied)} in {name}; {grant}"
     has_trigger = (
         "SELECT 1 FROM information_schema.triggers WHERE trigger_schema = database() "
         "AND trigger_name = 'prevent_secrets_aad_mutation'"
@@ -139,6 +140,11 @@ def _rights(database: Database, name: str, rights: Mapping[str, str]) -> Iterato
             "it keeps a binary log and lets none but SUPER make a trigger, of which MLflow's schema has one; set "
             "log_bin_trust_function_creators = 1 there (of a provider's: a parameter, or flag, of the instance)"
         )
+
+
+def _quoted(name: str) -> str:
+    """Return a name of MySQL as a statement has it."""
+    return name if re.fullmatch(r"\w+", name) else f"`{name}`"
 
 
 def _number(database: Database, statement: str) -> int:
