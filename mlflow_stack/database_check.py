@@ -49,8 +49,8 @@ class Unasked(Exception):
 def problems(host: Host, settings: Settings) -> list[str]:
     """Return, a sentence each, why this host can't use its database. Raises Unasked."""
     server = parse(settings.database_uri)
-    if "," in server.host or server.host.startswith("/"):
-        raise Unasked(f"the database can't be asked from here, as its URI names {server.host}; {LATER}")
+    if "," in server.host or server.host.startswith("/") or not server.host:
+        raise Unasked(f"the database can't be asked from here, as its URI names {server.host or 'no host'}; {LATER}")
     if "sslrootcert" in settings.tracking.database_uri:
         raise Unasked(f"the database can't be asked from here, as its sslrootcert is a file of the host; {LATER}")
     try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 from paramiko import Channel, ChannelException, SSHException, Transport
 
@@ -25,32 +25,49 @@ class Unreached(Exception):
 
 @contextmanager
 def through(transport: Transport, host: str, port: int) -> Iterator[int]:
-    """Yield a port of 127.0.0.1; the first connection to it comes out at `host`:`port`, as the transport's host has it.
+    """Yield a port of 127.0.0.1; connections to it come out at `host`:`port`, as the transport's host has it.
 
+    One is opened at once, to see whether it can be. More may come: where libpq may do without TLS, it tries that too.
     Raises Forbidden and Unreached.
     """
+    with ExitStack() as stack:
+
+        def reach() -> Channel:
+            return stack.enter_context(_open(transport, host, port))
+
+        ready = [reach()]
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        stack.callback(listener.shutdown, socket.SHUT_RDWR)  # closing alone would not wake who waits in accept
+        threading.Thread(target=_accept, args=(listener, ready, reach), daemon=True).start()
+        yield listener.getsockname()[1]
+
+
+def _open(transport: Transport, host: str, port: int) -> Channel:
     try:
-        channel = transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=REACH_S)
+        return transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=REACH_S)
     except ChannelException as error:
         if error.code == ADMINISTRATIVELY_PROHIBITED:
             raise Forbidden from None
         raise Unreached(error.text or "no reason given") from None
     except (SSHException, EOFError, OSError):
         raise Unreached(f"no answer within {REACH_S} s") from None
-    with channel, socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(REACH_S)
-        threading.Thread(target=_pass_on, args=(listener, channel), daemon=True).start()
-        yield listener.getsockname()[1]
 
 
-def _pass_on(listener: socket.socket, channel: Channel) -> None:
-    with suppress(OSError):  # nobody came, or either side has gone
-        connection, _ = listener.accept()
-        with connection:
-            threading.Thread(target=_copy_up, args=(connection, channel), daemon=True).start()
-            while data := channel.recv(CHUNK):
-                connection.sendall(data)
-            connection.shutdown(socket.SHUT_RDWR)  # closing alone would wait for the other thread's recv
+def _accept(listener: socket.socket, ready: list[Channel], reach: Callable[[], Channel]) -> None:
+    with suppress(OSError):  # nobody comes any more
+        while True:
+            connection, _ = listener.accept()
+            channel = ready.pop() if ready else None
+            threading.Thread(target=_pass_on, args=(connection, channel, reach), daemon=True).start()
+
+
+def _pass_on(connection: socket.socket, channel: Channel | None, reach: Callable[[], Channel]) -> None:
+    with suppress(OSError, Unreached, Forbidden), connection:  # either side has gone
+        channel = channel or reach()
+        threading.Thread(target=_copy_up, args=(connection, channel), daemon=True).start()
+        while data := channel.recv(CHUNK):
+            connection.sendall(data)
+        connection.shutdown(socket.SHUT_RDWR)  # closing alone would wait for the other thread's recv
 
 
 def _copy_up(connection: socket.socket, channel: Channel) -> None:

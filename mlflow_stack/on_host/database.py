@@ -87,7 +87,7 @@ def uri_fault(uri: str, mysql_options: Collection[str], instead: str) -> str:
         return "expected a number as port"
     if not server.is_mysql:
         return ""
-    if not (server.host and server.user and re.fullmatch(r"[A-Za-z0-9_$-]{1,64}", server.database)):
+    if not (server.host and server.user and re.fullmatch(r"[A-Za-z0-9_$][A-Za-z0-9_$-]{0,63}", server.database)):
         return "expected mysql+pymysql://USER@HOST:PORT/DATABASE"
     if surplus := set(server.options) - set(mysql_options):
         return f"{min(surplus)} can't be given here; {instead}"

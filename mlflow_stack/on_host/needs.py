@@ -42,11 +42,12 @@ class Words(NamedTuple):
 
 SETTINGS = Words("tracking_database_uri", "tracking_database_password", "tracking_database_ca_file")
 
-# The oldest server with all that MLflow's migrations use (3.17, store/db_migrations), and what that is.
+# The oldest server with all that MLflow's migrations use (3.17, store/db_migrations), and what that is. MariaDB has had
+# it for longer than anybody looks after those versions: there it is the oldest that was tried (external-database.md).
 OLDEST = {
     "PostgreSQL": ("12", "generated columns"),
     "MySQL": ("8.0.16", "CHECK constraints that can be dropped"),
-    "MariaDB": ("10.5", "what tests of MLflow Stack have seen work"),
+    "MariaDB": ("10.5", "the oldest that MLflow's migrations were tried on"),
 }
 DATA_RIGHTS = {
     "SELECT": "SELECT * FROM mlflow_stack_probe",
@@ -106,7 +107,7 @@ def _mysql(database: Database, migrates: bool) -> Iterator[str]:
     if charset != "utf8mb4":
         yield (
             f"its database {name} has the character set {charset}, expected utf8mb4; while it is empty, "
-            f"ALTER DATABASE {name} CHARACTER SET utf8mb4"
+            f"ALTER DATABASE {_quoted(name)} CHARACTER SET utf8mb4"
         )
     used = database.rows(
         "SELECT table_collation FROM information_schema.tables WHERE table_schema = database() "
@@ -115,7 +116,7 @@ def _mysql(database: Database, migrates: bool) -> Iterator[str]:
     if migrates and used and used[0][0] != collation:
         yield (
             f"its tables have the collation {used[0][0]} and the database {collation}, so that new tables can't refer "
-            f"to them; ALTER DATABASE {name} COLLATE {used[0][0]}"
+            f"to them; ALTER DATABASE {_quoted(name)} COLLATE {used[0][0]}"
         )
     yield from _rights(database, name, {**DATA_RIGHTS, **(SCHEMA_RIGHTS if migrates else {})})
     if migrates and [row[1] for row in database.rows("SHOW VARIABLES LIKE 'sql_require_primary_key'")] == ["ON"]:
@@ -129,7 +130,8 @@ def _rights(database: Database, name: str, rights: Mapping[str, str]) -> Iterato
     answers = {right: _number(database, statement) for right, statement in rights.items()}
     if denied := [right for right, number in answers.items() if number == DENIED]:
         user = database.rows("SELECT current_user()")[0][0]
-        yield f"user {user} has no right to {', '.join(denied)} in {name}; GRANT ALL PRIVILEGES ON {name}.* TO it"
+        grant = f"GRANT ALL PRIVILEGES ON {_quoted(name)}.* TO it"
+        yield f"user {user} has no right to {', '.join(denied)} in {name}; {grant}"
     has_trigger = (
         "SELECT 1 FROM information_schema.triggers WHERE trigger_schema = database() "
         "AND trigger_name = 'prevent_secrets_aad_mutation'"
@@ -139,6 +141,11 @@ def _rights(database: Database, name: str, rights: Mapping[str, str]) -> Iterato
             "it keeps a binary log and lets none but SUPER make a trigger, of which MLflow's schema has one; set "
             "log_bin_trust_function_creators = 1 there (of a provider's: a parameter, or flag, of the instance)"
         )
+
+
+def _quoted(name: str) -> str:
+    """Return a name of MySQL as a statement has it."""
+    return name if re.fullmatch(r"\w+", name) else f"`{name}`"
 
 
 def _number(database: Database, statement: str) -> int:

@@ -91,7 +91,12 @@ def facts(environment: str) -> list[tuple[Any, dict[str, Any]]]:
             service.Service,
             {
                 "unit": "mlflow-tracking.service",
-                "files": (f"{layout.CONFIG_DIR}/tracking.env", f"{layout.UNIT_DIR}/mlflow-tracking.service"),
+                # All of them, and in the role's order, or the digest is not the one that the unit was proved with.
+                "files": (
+                    f"{layout.CONFIG_DIR}/tracking.env",
+                    f"{layout.UNIT_DIR}/mlflow-tracking.socket",
+                    f"{layout.UNIT_DIR}/mlflow-tracking.service",
+                ),
                 "watched": (f"{environment}/{layout.MARKER}", layout.SUPERVISOR),
                 "ready": f"READY_READ_ONLY=1 {READY} tracking {TRACKING_URI} --artifacts",
                 "only_if": "",

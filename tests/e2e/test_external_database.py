@@ -2,13 +2,18 @@
 
 What is said of a bad one, sentence by sentence, is in tests/servers/test_database_check.py; here a run says it, through
 OpenSSH, and changes nothing.
+
+E2E_DATABASES names another release of Debian for that host, by hand: older and newer servers. Dumps need a pg_dump that
+is as new as the server's.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +26,10 @@ from tests.e2e import web
 from tests.e2e.conform import conform
 from tests.e2e.conftest import NAME
 from tests.e2e.stack import Run, Stack
+from tests.e2e.test_plan_is_the_run import mlflow_stack
 
 PASSWORD = "canary: p@ss'word\\with$everything#"
+ANOTHER = "canary after a change"
 OPTIONS, AUTHORITY = "/etc/mlflow/credentials/mysql.cnf", "/etc/mlflow/database-ca.crt"
 SCHEMA, RUN_TRACKING = (
     "Tracking | Bring the database schema up to date",
@@ -54,7 +61,7 @@ ssl_ca = /srv/tls/mysql/ca.pem
 ssl_cert = /srv/tls/mysql/cert.pem
 ssl_key = /srv/tls/mysql/key.pem
 END
-cd /etc/postgresql/15/main
+cd /etc/postgresql/*/main
 cat >> postgresql.conf <<'END'
 listen_addresses = '*'
 ssl = on
@@ -62,7 +69,7 @@ ssl_cert_file = '/srv/tls/postgres/cert.pem'
 ssl_key_file = '/srv/tls/postgres/key.pem'
 END
 echo 'hostssl all mlflow_user CLIENT/32 scram-sha-256' >> pg_hba.conf
-systemctl restart mariadb postgresql@15-main
+systemctl restart mariadb postgresql
 """
 
 # Run by the tracking host's own Python: what an MLflow of some months ago would have made, with an experiment.
@@ -78,7 +85,8 @@ with engine.begin() as connection:
     command.upgrade(config, "{OLDER}")
 with engine.begin() as connection:
     connection.exec_driver_sql(
-        "INSERT INTO experiments (experiment_id, name, lifecycle_stage) VALUES (7, 'made before the upgrade', 'active')"
+        "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage) "
+        "VALUES (7, 'made before the upgrade', 'mlflow-artifacts:/7', 'active')"
     )
 """
 
@@ -97,6 +105,11 @@ class Theirs:
         self.host.put("/tmp/statement.sql", statement)
         command = f"cd /; runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1 -d {database} -f /tmp/statement.sql"
         return self.host.run(command).stdout.strip()
+
+    def contents(self) -> str:
+        """Return a checksum of all that is in MLflow's database on MariaDB."""
+        dump = "mariadb-dump --skip-dump-date --order-by-primary --triggers mlflow_db"
+        return self.host.run(f"set -o pipefail; {dump} | sha256sum").stdout
 
 
 class Elsewhere(Stack):
@@ -122,6 +135,11 @@ class Elsewhere(Stack):
         path.write_text(f"tracking = [{(self.host.name, data)!r}]\n")
         return path
 
+    def python(self) -> str:
+        """Return the Python that the tracking server runs on; other environments are on the host as well."""
+        start = "grep -o '^ExecStart=[^ ]*' /etc/systemd/system/mlflow-tracking.service"
+        return self.host.run(start).stdout.strip().removeprefix("ExecStart=")
+
     def unit(self) -> tuple[str, str]:
         """Return whether the tracking server runs, and whether it starts with its host."""
         states = self.host.run("systemctl is-active mlflow-tracking; systemctl is-enabled mlflow-tracking; true")
@@ -132,7 +150,7 @@ class Elsewhere(Stack):
 @pytest.fixture(scope="module")
 def theirs(lab: Lab) -> Iterator[Theirs]:
     """A host with both servers, each with a user and an empty database for MLflow."""
-    host = lab.up("db1")
+    host = lab.up("db1", release=os.environ.get("E2E_DATABASES", "bookworm"))
     script = SET_UP.replace("ADDRESS", host.address).replace("CLIENT", lab.host(NAME).address)
     host.run(f"set -e; {script}", timeout=600)
     theirs = Theirs(host)
@@ -154,10 +172,26 @@ def stack(served: Stack, theirs: Theirs, tmp_path_factory: pytest.TempPathFactor
     return Elsewhere(served.host, theirs, tmp_path_factory.mktemp("elsewhere"))
 
 
+@dataclass(frozen=True)
+class Move:
+    """A plan and two runs that move the tracking server to MariaDB; `seen`: what both hosts held before and after."""
+
+    plan: Run
+    first: Run
+    second: Run
+    seen: tuple[tuple[str, str], ...]
+
+
 @pytest.fixture(scope="module")
-def runs(stack: Elsewhere) -> tuple[Run, Run]:
-    """Two runs that move the tracking server to MariaDB."""
-    return stack.converge(), stack.converge()
+def move(stack: Elsewhere, theirs: Theirs) -> Move:
+    def seen() -> tuple[str, str]:
+        return stack.fingerprint(), theirs.contents()
+
+    before = seen()
+    plan, planned = stack.plan(), seen()
+    first, moved = stack.converge(), seen()
+    second, unmoved = stack.converge(), seen()
+    return Move(plan, first, second, (before, planned, moved, unmoved))
 
 
 def said(run: Run) -> str:
@@ -208,6 +242,66 @@ def test_bad_databases_are_refused_before_the_host_is_changed(stack: Elsewhere, 
     assert theirs.mysql("SHOW TABLES IN mlflow_db") == ""
 
 
+# --- on MariaDB ----------------------------------------------------------------------------------------------------
+
+
+def test_plan_of_the_move_touches_nothing_and_is_what_the_run_then_does(move: Move) -> None:
+    before, planned, _, _ = move.seen
+
+    assert move.plan.status == 0, move.plan.output
+    assert planned == before
+    assert {WRITE, SCHEMA, RUN_TRACKING} <= set(move.plan.planned)
+    assert move.first.changed == move.plan.planned
+
+
+def test_second_run_changes_nothing_and_plan_and_drift_know_of_nothing_to_do(stack: Elsewhere, move: Move) -> None:
+    _, _, moved, unmoved = move.seen
+    plan, drift = (mlflow_stack(command, str(stack.inventory())) for command in ("plan", "drift"))
+
+    assert move.second.changed == []
+    assert unmoved == moved
+    assert re.fullmatch(rf"{NAME}: nothing to do; \d+ as declared", plan.stdout.strip()), plan.stdout + plan.stderr
+    assert (plan.returncode, drift.returncode, drift.stdout) == (0, 0, ""), drift.stdout + drift.stderr
+
+
+@pytest.mark.usefixtures("move")
+def test_runs_of_users_are_in_their_database(stack: Elsewhere, theirs: Theirs) -> None:
+    stack.train()
+
+    assert theirs.mysql("SELECT count(*) FROM mlflow_db.runs") == "3"
+
+
+@pytest.mark.usefixtures("move")
+def test_server_is_known_by_its_certificate(stack: Elsewhere) -> None:
+    """Their server takes no connection without TLS; that it is looked at, the URI says, and a wrong authority shows."""
+    asked = stack.host.run("grep -o 'ssl_.*' /etc/mlflow/tracking.env").stdout
+    other = stack.theirs.host.run("cat /srv/tls/other.pem").stdout
+    stack.host.put("/srv/other.pem", other)
+    uri = f"mysql+pymysql://mlflow_user@{stack.theirs.host.address}/mlflow_db?ssl_ca=/srv/other.pem"
+    ask = f"{stack.python()} -I /opt/mlflow/libexec/schema.py revision"
+    stranger = stack.host.run(f"{ask} '{uri}&ssl_check_hostname=true'")
+
+    assert asked == (
+        f"ssl_ca={AUTHORITY}&ssl_check_hostname=true&read_default_file=/run/mlflow-tracking/mysql.cnf"
+        '&read_default_group=pymysql"\n'
+    )
+    assert "shows a certificate that is not from tracking_database_ca_file" in stranger.stdout
+
+
+def test_password_is_only_where_root_and_the_server_can_read_it(stack: Elsewhere, move: Move) -> None:
+    places = "/etc /opt/mlflow/libexec /var/log /tmp /run/systemd/system"
+    found = stack.host.run(f"grep -rlaF canary {places} 2>/dev/null; true").stdout.split()
+    shown = stack.host.run("systemctl show mlflow-tracking; ps axeww", user="deploy").stdout
+    modes = stack.host.run(f"stat -c '%a %U' {OPTIONS} /run/mlflow-tracking /run/mlflow-tracking/mysql.cnf").stdout
+
+    assert found == [OPTIONS]
+    assert stack.host.run(f"cat {OPTIONS}").stdout == mysql_options(PASSWORD)
+    assert modes == "600 root\n700 mlflow\n600 mlflow\n"
+    assert "canary" not in shown + move.plan.output + move.first.output + move.second.output
+    assert stack.host.run("journalctl --no-pager | grep -c canary || true").stdout == "0\n"
+
+
+@pytest.mark.usefixtures("move")
 def test_host_whose_sshd_forwards_nothing_looks_itself_before_the_schema_is_made(
     stack: Elsewhere, theirs: Theirs
 ) -> None:
@@ -235,63 +329,21 @@ def forwarding_nothing(host: Host) -> Iterator[None]:
         host.run("rm /etc/ssh/sshd_config.d/nothing.conf; systemctl reload ssh")
 
 
-# --- on MariaDB ----------------------------------------------------------------------------------------------------
-
-
-def test_tracking_server_moves_to_mariadb_and_a_second_run_changes_nothing(
-    stack: Elsewhere, theirs: Theirs, runs: tuple[Run, Run]
-) -> None:
-    stack.train()
-
-    assert {SCHEMA, RUN_TRACKING} <= set(runs[0].changed)
-    assert runs[1].changed == []
-    assert theirs.mysql("SELECT count(*) FROM mlflow_db.runs") == "3"
-
-
-@pytest.mark.usefixtures("runs")
-def test_server_is_known_by_its_certificate(stack: Elsewhere) -> None:
-    """Their server takes no connection without TLS; that it is looked at, the URI says, and a wrong authority shows."""
-    asked = stack.host.run("grep -o 'ssl_.*' /etc/mlflow/tracking.env").stdout
-    python = stack.host.run("ls -d /opt/mlflow/envs/mlflow-*/bin/python | tail -n 1").stdout.strip()
-    other = stack.theirs.host.run("cat /srv/tls/other.pem").stdout
-    stack.host.put("/srv/other.pem", other)
-    uri = f"mysql+pymysql://mlflow_user@{stack.theirs.host.address}/mlflow_db?ssl_ca=/srv/other.pem"
-    stranger = stack.host.run(f"{python} -I /opt/mlflow/libexec/schema.py revision '{uri}&ssl_check_hostname=true'")
-
-    assert asked == (
-        f"ssl_ca={AUTHORITY}&ssl_check_hostname=true&read_default_file=/run/mlflow-tracking/mysql.cnf"
-        '&read_default_group=pymysql"\n'
-    )
-    assert "shows a certificate that is not from tracking_database_ca_file" in stranger.stdout
-
-
-@pytest.mark.usefixtures("runs")
-def test_password_is_only_where_root_and_the_server_can_read_it(stack: Elsewhere, runs: tuple[Run, Run]) -> None:
-    places = "/etc /opt/mlflow/libexec /var/log /tmp /run/systemd/system"
-    found = stack.host.run(f"grep -rlaF canary {places} 2>/dev/null; true").stdout.split()
-    shown = stack.host.run("systemctl show mlflow-tracking; ps axeww", user="deploy").stdout
-    modes = stack.host.run(f"stat -c '%a %U' {OPTIONS} /run/mlflow-tracking /run/mlflow-tracking/mysql.cnf").stdout
-
-    assert found == [OPTIONS]
-    assert stack.host.run(f"cat {OPTIONS}").stdout == mysql_options(PASSWORD)
-    assert modes == "600 root\n700 mlflow\n600 mlflow\n"
-    assert "canary" not in shown + runs[0].output + runs[1].output
-    assert stack.host.run("journalctl --no-pager | grep -c canary || true").stdout == "0\n"
-    assert stack.host.run("test -e /etc/mlflow/credentials/pgpass && echo there; true").stdout == ""
-
-
-@pytest.mark.usefixtures("runs")
+@pytest.mark.usefixtures("move")
 def test_changed_password_is_taken_up_by_one_run(stack: Elsewhere, theirs: Theirs) -> None:
-    stack.password.write_text("another one")
-    theirs.mysql("ALTER USER mlflow_user@'%' IDENTIFIED BY 'another one'")
+    before = theirs.contents()
+    stack.password.write_text(ANOTHER)
+    theirs.mysql(f"ALTER USER mlflow_user@'%' IDENTIFIED BY '{ANOTHER}'")
 
     run = stack.converge()
 
-    assert run.changed == [WRITE, RUN_TRACKING]
+    # The host can't look at the schema before it has the password: it does in the run, and leaves it as it is.
+    assert run.changed == [WRITE, SCHEMA, RUN_TRACKING]
+    assert theirs.contents() == before
     assert stack.converge().changed == []
 
 
-@pytest.mark.usefixtures("runs")
+@pytest.mark.usefixtures("move")
 def test_every_promise_that_can_be_asked_is_kept_on_mariadb_and_a_worse_one_is_found(
     stack: Elsewhere, theirs: Theirs
 ) -> None:
@@ -313,15 +365,14 @@ def test_every_promise_that_can_be_asked_is_kept_on_mariadb_and_a_worse_one_is_f
 
 
 @pytest.fixture(scope="module")
-def older(stack: Elsewhere, theirs: Theirs, runs: tuple[Run, Run]) -> dict[str, Any]:
+def older(stack: Elsewhere, theirs: Theirs, move: Move) -> dict[str, Any]:
     """Settings for a database that an older MLflow made, with a table in the way of a later migration."""
-    python = stack.host.run("ls -d /opt/mlflow/envs/mlflow-*/bin/python | tail -n 1").stdout.strip()
     stack.host.put("/root/make_older.py", MAKE_OLDER)
     uri = (
         f"mysql+pymysql://mlflow_user@{theirs.host.address}/older_db?ssl_ca={AUTHORITY}&ssl_check_hostname=true"
         f"&read_default_file={OPTIONS}&read_default_group=pymysql"
     )
-    stack.host.run(f"cd / && {python} /root/make_older.py '{uri}'", timeout=300)
+    stack.host.run(f"cd / && {stack.python()} /root/make_older.py '{uri}'", timeout=300)
     theirs.mysql("CREATE TABLE older_db.guardrails (in_the_way INT)")
     return stack.database("mysql+pymysql", 3306, "older_db")
 

@@ -83,11 +83,12 @@ def test_database_that_has_all_is_left_without_a_word(case: Case) -> None:
 
 
 def test_connection_does_not_stay_when_the_database_has_answered(case: Case) -> None:
+    # Of the user: PostgreSQL's own processes look into a new database as well.
     sessions = (
-        "SELECT count(*) FROM information_schema.processlist WHERE db = '{}'"
+        "SELECT count(*) FROM information_schema.processlist WHERE db = '{}' AND user = '{}'"
         if case.server.is_mysql
-        else "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}'"
-    ).format(case.database)
+        else "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND usename = '{}'"
+    ).format(case.database, USER)
 
     case.problems()
 
@@ -155,6 +156,15 @@ def test_wrong_password_is_told_and_not_shown(case: Case, tmp_path: Path) -> Non
     assert "hunter2" not in found
 
 
+def test_wrong_password_is_told_where_tls_may_be_left_out(case: Case, tmp_path: Path) -> None:
+    """On the host itself libpq tries once more, without TLS, when it is refused: a second connection."""
+    (tmp_path / "wrong").write_text("hunter2")
+
+    (found,) = case.problems(tracking_database_password=f"file:{tmp_path}/wrong", tracking_database_ca_file="")
+
+    assert found.startswith(f"tracking_database_uri: {case.address} refuses user {USER}; ")
+
+
 def test_password_that_is_not_at_hand_is_told(case: Case) -> None:
     assert case.problems(tracking_database_password="env:NOBODY_HAS_SET_THIS") == [
         "tracking_database_password: the environment variable NOBODY_HAS_SET_THIS is not set; export it before running "
@@ -172,19 +182,21 @@ def test_database_that_is_not_there_is_named(case: Case) -> None:
 
 
 def test_wrong_character_set_and_missing_rights_are_told_at_once(case: Case) -> None:
-    server, name = case.server, "another"
+    server = case.server
+    name, quoted = ("an-other", "`an-other`") if server.is_mysql else ("another", "another")
     if server.is_mysql:
         server.sql(
-            f"CREATE DATABASE {name} CHARACTER SET latin1; GRANT SELECT, INSERT ON {name}.* TO {USER}@'127.0.0.1'"
+            f"CREATE DATABASE {quoted} CHARACTER SET latin1; GRANT SELECT, INSERT ON {quoted}.* TO {USER}@'127.0.0.1'"
         )
         expected = [
             f"its database {name} has the character set latin1, expected utf8mb4; while it is empty, ALTER DATABASE "
-            f"{name} CHARACTER SET utf8mb4",
+            f"{quoted} CHARACTER SET utf8mb4",
             f"user {USER}@127.0.0.1 has no right to UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, REFERENCES, TRIGGER in "
-            f"{name}; GRANT ALL PRIVILEGES ON {name}.* TO it",
+            f"{name}; GRANT ALL PRIVILEGES ON {quoted}.* TO it",
         ]
     else:
         server.sql(f"CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+        server.sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC", name)  # as it is from PostgreSQL 15 on
         expected = [
             f"its database {name} has the encoding LATIN1, expected UTF8; make one with CREATE DATABASE … ENCODING "
             "'UTF8' TEMPLATE template0, and name that in the URI",
@@ -193,7 +205,7 @@ def test_wrong_character_set_and_missing_rights_are_told_at_once(case: Case) -> 
     try:
         found = case.problems(**case.data(database=name))
     finally:
-        server.sql(f"DROP DATABASE {name}")
+        server.sql(f"DROP DATABASE {quoted}")
 
     assert found == [f"tracking_database_uri: {case.address}: {sentence}" for sentence in expected]
 
@@ -311,6 +323,7 @@ def test_mysql_without_tls_is_refused_where_nothing_else_is_said(tmp_path: Path,
     [
         ("postgresql+psycopg2://u@a,b/d", "as its URI names a,b"),
         ("postgresql+psycopg2://u@/d?host=/run/other", "as its URI names /run/other"),
+        ("postgresql+psycopg2://u@/d", "as its URI names no host"),
         ("postgresql+psycopg2://u@db/d?sslmode=verify-full&sslrootcert=/x", "as its sslrootcert is a file of the host"),
         ("postgresql+psycopg2://u@db/d", "as the host's sshd forwards nothing"),
     ],

@@ -193,8 +193,14 @@ from tests.unit.refusals import MODEL, one_problem, refusal
             id="mysql-with-a-strange-port",
         ),
         pytest.param(
-            {"tracking_database_uri": "postgresql+psycopg2://u@db:many/mlflow"},
-            "tracking_database_uri: expected a number as port; found 'postgresql+psycopg2://u@db:many/mlflow'",
+            {"tracking_database_uri": "mysql+pymysql://u@db/-mlflow"},
+            "tracking_database_uri: expected mysql+pymysql://USER@HOST:PORT/DATABASE; found "
+            "'mysql+pymysql://u@db/-mlflow'",
+            id="mysql-with-a-database-like-an-option",
+        ),
+        pytest.param(
+            {"tracking_database_uri": "postgresql+psycopg2://u@a:5432,b:5432/mlflow"},
+            "tracking_database_uri: expected a number as port; found 'postgresql+psycopg2://u@a:5432,b:5432/mlflow'",
             id="postgresql-with-a-strange-port",
         ),
         pytest.param(

@@ -338,7 +338,7 @@ def test_server_that_listens_beyond_its_host_is_found() -> None:
         return found(confined.listening, [], settings(**{**OPENED, **data}), survey=DEPLOYED)
 
     assert faults() == []
-    assert faults(tracking_bind="127.0.0.1") == ["mlflow-tracking.service listens on 0.0.0.0:5000/tcp"]
+    assert faults(tracking_bind="127.0.0.1") == ["mlflow-tracking.socket listens on 0.0.0.0:5000/tcp"]
     with pytest.raises(Unknown):
         found(confined.listening)
 

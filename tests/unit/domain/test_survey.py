@@ -51,8 +51,8 @@ def test_survey_of_a_deployed_host_is_parsed() -> None:
     assert DEPLOYED.machine_id == FRESH.machine_id
     assert {(listener.port, listener.unit) for listener in DEPLOYED.listeners} == {
         (22, "ssh.service"),
-        (5000, "mlflow-tracking.service"),
-        (5001, "mlflow-production@diabetes.service"),
+        (5000, "mlflow-tracking.socket"),
+        (5001, "mlflow-production@diabetes.socket"),
         (5432, "postgresql@15-main.service"),
     }
     assert (DEPLOYED.clusters, DEPLOYED.foreign_units) == (("/etc/postgresql/15/main/",), ())
