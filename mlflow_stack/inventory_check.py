@@ -86,7 +86,8 @@ def check_inventory(
         if found:
             checked[entry.name] = found
     for name, settings in checked.items():
-        for problem in [*_shared_ports(settings), *_unlisted_ports(settings), *proxy_check.problems(settings)]:
+        own_problems = (_shared_ports, _unlisted_ports, _unlocked_addons, proxy_check.problems)
+        for problem in (each for find in own_problems for each in find(settings)):
             problems.setdefault(problem, []).append(name)
     if len(checked) == len(entries):  # what one host needs of another can be judged only when all of them are known
         own = {entry.name: entry.host_keys.union(*entry.group_data.values()) for entry in entries}
@@ -191,6 +192,14 @@ def _unlisted_ports(settings: Settings) -> list[str]:
         "behind a proxy"
         for name, model in settings.production.models.items()
         if not model.port
+    ]
+
+
+def _unlocked_addons(settings: Settings) -> list[str]:
+    return [
+        f"conda_python is {settings.conda.python!r}, and there is no locks/{name}, which the MLflow environment needs "
+        "beside its own; run `make lock`"
+        for name in settings.conda.unlocked(settings.addons)
     ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -96,8 +97,14 @@ class CondaSettings(RoleSettings):
 
     def locked(self, addons: Sequence[str] = ()) -> str:
         """Return the packages of the MLflow environment, and of add-ons to it, as a hash-locked requirements file."""
-        names = ("mlflow", *addons)
-        return "".join((REPOSITORY / "locks" / f"{name}-py{self.python}.txt").read_text() for name in names)
+        return "".join(self._lock(name).read_text() for name in ("mlflow", *addons))
+
+    def unlocked(self, addons: Sequence[str]) -> list[str]:
+        """Return the names of the add-ons' lock files that are not there."""
+        return [self._lock(name).name for name in addons if not self._lock(name).exists()]
+
+    def _lock(self, name: str) -> Path:
+        return REPOSITORY / "locks" / f"{name}-py{self.python}.txt"
 
 
 class PostgresqlSettings(RoleSettings):
