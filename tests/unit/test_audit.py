@@ -88,7 +88,7 @@ def test_every_lock_file_is_audited() -> None:
     files = {path for paths in locked().values() for path in paths}
 
     assert files == {
-        *("locks/uv.txt", "requirements.txt", "requirements-dev.txt"),
+        *("locks/sbom.txt", "locks/uv.txt", "requirements.txt", "requirements-dev.txt"),
         *(
             f"locks/{name}-py{python}.txt"
             for name in ("mlflow", "mysql", "s3", "gcs", "azure")
