@@ -49,6 +49,7 @@ OLDEST = {
     "MySQL": ("8.0.16", "CHECK constraints that can be dropped"),
     "MariaDB": ("10.5", "the oldest that MLflow's migrations were tried on"),
 }
+READ_ONLY = "it can only be read, as a replica can; name the server that takes changes in the URI"
 DATA_RIGHTS = {
     "SELECT": "SELECT * FROM mlflow_stack_probe",
     "INSERT": "INSERT INTO mlflow_stack_probe VALUES (1)",
@@ -63,6 +64,8 @@ SCHEMA_RIGHTS = {
     "REFERENCES": "CREATE TABLE mlflow_stack_probe (a INT, a INT, FOREIGN KEY (a) REFERENCES mlflow_stack_other (a))",
     "TRIGGER": "CREATE TRIGGER mlflow_stack_probe BEFORE UPDATE ON mlflow_stack_probe FOR EACH ROW SET @a = 1",
 }
+# MySQL's, and MariaDB's.
+KEY_IS_FORCED = "variable_name IN ('sql_require_primary_key', 'innodb_force_primary_key')"
 DENIED, BINARY_LOG = 1142, 1419  # ER_TABLEACCESS_DENIED_ERROR, ER_BINLOG_CREATE_ROUTINE_NEED_SUPER
 
 
@@ -76,12 +79,14 @@ def faults(database: Database, target: str) -> list[str]:
 
 
 def _postgresql(database: Database, migrates: bool) -> Iterator[str]:
-    version, encoding, name, user, schema, creates = database.rows(
+    version, encoding, name, user, schema, creates, read_only = database.rows(
         "SELECT current_setting('server_version'), pg_encoding_to_char(encoding), datname, current_user::text, "
-        "current_schema()::text, has_schema_privilege(current_schema(), 'CREATE') FROM pg_database "
-        "WHERE datname = current_database()"
+        "current_schema()::text, has_schema_privilege(current_schema(), 'CREATE'), "
+        "current_setting('transaction_read_only') FROM pg_database WHERE datname = current_database()"
     )[0]
     yield from _age(database.title, version)
+    if read_only == "on":
+        yield READ_ONLY
     if encoding != "UTF8":
         yield (
             f"its database {name} has the encoding {encoding}, expected UTF8; make one with "
@@ -100,6 +105,8 @@ def _postgresql(database: Database, migrates: bool) -> Iterator[str]:
 
 def _mysql(database: Database, migrates: bool) -> Iterator[str]:
     yield from _age(database.title, str(database.rows("SELECT version()")[0][0]))
+    if database.rows("SHOW VARIABLES WHERE variable_name = 'read_only' AND value <> 'OFF'"):
+        yield READ_ONLY
     name, charset, collation = database.rows(
         "SELECT schema_name, default_character_set_name, default_collation_name FROM information_schema.schemata "
         "WHERE schema_name = database()"
@@ -119,10 +126,10 @@ def _mysql(database: Database, migrates: bool) -> Iterator[str]:
             f"to them; ALTER DATABASE {_quoted(name)} COLLATE {used[0][0]}"
         )
     yield from _rights(database, name, {**DATA_RIGHTS, **(SCHEMA_RIGHTS if migrates else {})})
-    if migrates and [row[1] for row in database.rows("SHOW VARIABLES LIKE 'sql_require_primary_key'")] == ["ON"]:
+    for variable, _ in database.rows(f"SHOW VARIABLES WHERE value = 'ON' AND {KEY_IS_FORCED}") if migrates else ():
         yield (
-            "its sql_require_primary_key is on, and MLflow's migrations take primary keys away before they make "
-            "others; switch it off until the schema is up to date"
+            f"its {variable} is on, and MLflow's migrations take primary keys away before they make others; switch it "
+            "off until the schema is up to date"
         )
 
 

@@ -223,6 +223,21 @@ def test_server_that_is_too_old_is_told(case: Case, monkeypatch: pytest.MonkeyPa
     )
 
 
+def test_server_that_can_only_be_read_is_told(case: Case) -> None:
+    server, read_only = case.server, f"ALTER DATABASE {case.database} SET default_transaction_read_only = on"
+    server.sql("SET GLOBAL read_only = 1" if server.is_mysql else read_only)
+    try:
+        found = case.problems()
+    finally:
+        if server.is_mysql:
+            server.sql("SET GLOBAL read_only = 0")
+
+    assert found == [
+        f"tracking_database_uri: {case.address}: it can only be read, as a replica can; name the server that takes "
+        "changes in the URI"
+    ]
+
+
 def test_tables_of_another_collation_or_owner_are_told(case: Case) -> None:
     server, name = case.server, case.database
     if server.is_mysql:
@@ -260,6 +275,22 @@ def test_mysql_that_lets_nobody_make_a_trigger_is_told_until_there_is_one(
         "or flag, of the instance)"
     ]
     assert with_one == []
+
+
+def test_mysql_that_wants_a_primary_key_in_each_table_is_told(
+    mariadb: Server, mysql_database: str, tmp_path: Path, ask: Callable[..., list[str]]
+) -> None:
+    case = Case(mariadb, mysql_database, tmp_path, ask)
+    mariadb.sql("SET GLOBAL innodb_force_primary_key = 1")  # MySQL has sql_require_primary_key
+    try:
+        found = case.problems()
+    finally:
+        mariadb.sql("SET GLOBAL innodb_force_primary_key = 0")
+
+    assert found == [
+        f"tracking_database_uri: {case.address}: its innodb_force_primary_key is on, and MLflow's migrations take "
+        "primary keys away before they make others; switch it off until the schema is up to date"
+    ]
 
 
 def test_rights_to_change_a_schema_are_not_asked_for_when_it_is_up_to_date(
