@@ -32,9 +32,10 @@ class Forwarder(ServerInterface):
         if self.forbids:
             return OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
         try:
-            self.connections[chanid] = socket.create_connection(destination, 10)
+            self.connections[chanid] = connection = socket.create_connection(destination, 10)
         except OSError:
             return OPEN_FAILED_CONNECT_FAILED
+        connection.settimeout(None)  # or one that is silent for as long would be cut
         return OPEN_SUCCEEDED
 
 

@@ -92,7 +92,7 @@ def test_connection_does_not_stay_when_the_database_has_answered(case: Case) -> 
 
     case.problems()
 
-    assert wait_until(lambda: case.server.sql(sessions) == "0", 10)
+    assert wait_until(lambda: case.server.sql(sessions) == "0", 30)
 
 
 def test_server_that_is_not_there_is_named(case: Case) -> None:
