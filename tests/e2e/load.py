@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from tests.e2e.web import Answer
 
-# Requests in a second. All come from one address, which the proxy lets hold 200 connections: a restart on a busy machine
-# may make them wait for half a minute.
+# Requests in a second. All come from one address, which the proxy lets hold 200 connections: on a busy machine they may
+# have to wait for half a minute.
 RATE = 5
 PATIENCE_S = 60
 
