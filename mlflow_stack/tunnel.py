@@ -11,6 +11,7 @@ from paramiko import Channel, ChannelException, SSHException, Transport
 
 # The host's own wait for an address that does not answer is two minutes.
 REACH_S = 10
+GONE = (OSError, EOFError)  # the latter is paramiko's, for a connection that has ended
 CHUNK = 1 << 15
 ADMINISTRATIVELY_PROHIBITED = 1  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, RFC 4254 5.1
 
@@ -62,7 +63,7 @@ def _accept(listener: socket.socket, ready: list[Channel], reach: Callable[[], C
 
 
 def _pass_on(connection: socket.socket, channel: Channel | None, reach: Callable[[], Channel]) -> None:
-    with suppress(OSError, Unreached, Forbidden), connection:  # either side has gone
+    with suppress(*GONE, Unreached, Forbidden), connection:  # either side has gone
         channel = channel or reach()
         threading.Thread(target=_copy_up, args=(connection, channel), daemon=True).start()
         while data := channel.recv(CHUNK):
@@ -71,7 +72,7 @@ def _pass_on(connection: socket.socket, channel: Channel | None, reach: Callable
 
 
 def _copy_up(connection: socket.socket, channel: Channel) -> None:
-    with suppress(OSError):
+    with suppress(*GONE):
         while data := connection.recv(CHUNK):
             channel.sendall(data)
         channel.shutdown_write()

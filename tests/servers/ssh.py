@@ -66,10 +66,10 @@ def _serve(server: Transport, forwarder: Forwarder) -> None:
 
 
 def _copy(source: Channel | socket.socket, target: Channel | socket.socket) -> None:
-    with suppress(OSError):
+    with suppress(OSError, EOFError):
         while data := source.recv(1 << 15):
             target.sendall(data)
-    with suppress(OSError):
+    with suppress(OSError, EOFError):
         if isinstance(target, socket.socket):
             target.shutdown(socket.SHUT_RDWR)
         target.close()
