@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-PROGRAMS = ("buildah", "podman", "runc", "mmdebstrap", "docker-registry")
-# crun refuses the mixed hierarchies of cgroups that some machines have.
-PODMAN = ("podman", "--runtime=runc")
+PROGRAMS = ("buildah", "podman", "runc", "tini", "mmdebstrap", "docker-registry")
+# crun refuses the mixed hierarchies of cgroups that some machines have. Podman waits until its conmon is gone, 20 seconds
+# where the machine's first process does not collect what has ended: here tini does that.
+PODMAN = ("tini", "-s", "--", "podman", "--runtime=runc")
 STORE = "object-store"
 CONFINED = (
     *(
