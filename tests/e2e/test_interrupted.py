@@ -22,7 +22,7 @@ RUN_UMBRELLA = "Production | Run mlflow-production"
 RELEASE_MODEL = "Production | Release model diabetes"
 RUN_MODEL = "Production | Run mlflow-production@diabetes and see it predict"
 # Which operation of a run RUN_TRACKING is, on a host with everything.
-RESTART = 14
+RESTART = 15
 
 CONDA = "/opt/mlflow/miniconda3"
 UNIT = "/etc/systemd/system/mlflow-tracking.service"
