@@ -10,16 +10,17 @@ import mlflow_stack
 
 SCRIPT = Path(mlflow_stack.__file__).parent / "on_host/with_login.py"
 PROGRAM = """
-import os, sys
+import os, subprocess, sys
 from pathlib import Path
 print(os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"], sys.argv)
 for name in ("environ", "cmdline"):
     print("enchantress" in Path(f"/proc/self/{name}").read_text())
+print(b"enchantress" in subprocess.run(["env"], stdout=subprocess.PIPE).stdout)
 sys.exit(3)
 """
 
 
-def test_program_has_the_login_and_its_status_and_nobody_sees_the_password(tmp_path: Path) -> None:
+def test_program_has_the_login_and_nobody_sees_the_password_nor_is_it_inherited(tmp_path: Path) -> None:
     program = tmp_path / "mlflow"
     program.write_text(PROGRAM)
 
@@ -34,7 +35,6 @@ def test_program_has_the_login_and_its_status_and_nobody_sees_the_password(tmp_p
 
     assert done.stdout.splitlines() == [
         f"ada the enchantress {[str(program), 'artifacts', 'download']}",
-        "False",
-        "False",
+        *["False"] * 3,
     ]
     assert done.returncode == 3
