@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 PROGRAMS = ("buildah", "podman", "runc", "tini", "mmdebstrap", "docker-registry")
-# crun refuses the mixed hierarchies of cgroups that some machines have. Podman waits until its conmon is gone, 20 seconds
-# where the machine's first process does not collect what has ended: here tini does that.
+# crun refuses the mixed hierarchies of cgroups that some machines have. Podman waits until its conmon is gone, for 20 s
+# where the first process of the machine does not collect what has ended: here tini does that.
 PODMAN = ("tini", "-s", "--", "podman", "--runtime=runc")
 STORE = "object-store"
 CONFINED = (
