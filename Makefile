@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help image venv packages test-packages demo demo-down lab lab-down static check audit test kill-sweep bench bench-compare lock docs
+.PHONY: help image venv packages test-packages demo demo-down lab lab-down static check audit test test-all kill-sweep bench bench-compare lock docs
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,8 +64,11 @@ check: static  ## the fast part of the tests: lint, types, locks, docs, secrets,
 audit: venv  ## known vulnerabilities of the locked packages (a network that reaches PyPI's feed)
 	$(RUN) scripts/audit.py
 
-test: test-packages static  ## everything, on real hosts in the lab (root)
+test: test-packages static  ## all tests, on real hosts in the lab; some take turns, see tests/turns.py (root)
 	$(call PYTEST,7200) --numprocesses=2 --dist=loadscope --no-loadscope-reorder $(LAB_TESTS) $(SERVER_TESTS) $(FAST_TESTS)
+
+test-all: export TURNS := all
+test-all: test  ## the same without turns: hours (root)
 
 # CI does a part of it, another one each day.
 kill-sweep: test-packages venv  ## kill a run at every operation, on clones: an hour (root)

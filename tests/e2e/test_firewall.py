@@ -14,7 +14,9 @@ from mlflow_stack.domain.firewall import RULES_FILE, TABLE, UNIT
 from tests.e2e.scan import open_ports
 from tests.e2e.stack import Stack
 from tests.e2e.test_bad_input import WRONG_SHA256, obstacles
+from tests.e2e.test_releases import RELEASES
 from tests.e2e.topology import Topology
+from tests.turns import of_today
 
 RULES = [
     "Firewall | Write the rules and the unit of mlflow-firewall",
@@ -294,7 +296,7 @@ def test_run_that_would_cut_others_off_is_refused_until_they_are_listed(stack: S
 # --- other releases -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("release", ["bullseye", "trixie", "forky"])
+@pytest.mark.parametrize("release", of_today(list(RELEASES)))
 def test_firewall_of_every_release_closes_stays_and_goes(lab: Lab, other: Host, release: str, tmp_path: Path) -> None:
     """With PostgreSQL alone, which is quickly there; test_releases.py has the other roles."""
     lab.down("alone")

@@ -13,8 +13,6 @@ from tests.e2e.stack import Stack
 INSTALL_MINICONDA = "Conda | Install Miniconda"
 BUILD_ENVIRONMENT = "Conda | Build the MLflow environment"
 CREATE_DATABASE = "PostgreSQL | Create role mlflow_user and database mlflow_db"
-CREATE_DUMP_ROLE = "PostgreSQL | Let role mlflow_dump read database mlflow_db"
-UPGRADE_SCHEMA = "Tracking | Bring the database schema up to date"
 WRITE_TRACKING = "Tracking | Write the unit and configuration of mlflow-tracking"
 RUN_TRACKING = "Tracking | Run mlflow-tracking and see it work"
 WRITE_PRODUCTION = "Production | Write the units and configuration of mlflow-production"
@@ -25,7 +23,6 @@ RUN_MODEL = "Production | Run mlflow-production@diabetes and see it predict"
 RESTART = 15
 
 CONDA = "/opt/mlflow/miniconda3"
-UNIT = "/etc/systemd/system/mlflow-tracking.service"
 STAGING = "/var/lib/mlflow-models/.staging"
 PSQL = "runuser -u postgres -- psql -Xqc"
 
@@ -34,30 +31,13 @@ COUNT = "$(find /opt/mlflow/envs/mlflow-*/lib/python3.11 2>/dev/null | wc -l)"
 STANDS_STILL = f'{{ n={COUNT}; [ "$n" -gt 100 ] && sleep 0.5 && [ "$n" = "{COUNT}" ]; }}'
 
 # What somebody did to the host, and the operations that put it right. Exactly these: so each case also says that the
-# run of the case before it left nothing to do.
+# run of the case before it left nothing to do. More of such things are in test_plan_is_the_run.py.
 DRIFTS = {
-    "unit edited": (f"sed -i s/OOMScoreAdjust=200/OOMScoreAdjust=0/ {UNIT}", [WRITE_TRACKING, RUN_TRACKING]),
     "environment file edited": (
         "echo MLFLOW_WORKERS=3 >> /etc/mlflow/tracking.env",
         [WRITE_TRACKING, RUN_TRACKING],
     ),
-    "environment file readable for all": ("chmod 644 /etc/mlflow/tracking.env", [WRITE_TRACKING, RUN_TRACKING]),
-    "service stopped": ("systemctl stop mlflow-tracking", [RUN_TRACKING]),
-    "service disabled": ("systemctl disable mlflow-tracking", [RUN_TRACKING]),
-    "service masked": (
-        f"systemctl stop mlflow-tracking; ln -sf /dev/null {UNIT}; systemctl daemon-reload",
-        [WRITE_TRACKING, RUN_TRACKING],
-    ),
     "role made superuser": (f"{PSQL} 'ALTER ROLE mlflow_user SUPERUSER'", [CREATE_DATABASE]),
-    "role for dumps that may write": (
-        f"{PSQL} 'GRANT INSERT ON runs TO mlflow_dump' mlflow_db",
-        [CREATE_DUMP_ROLE],
-    ),
-    "role kept from logging in": (
-        f"{PSQL} 'ALTER ROLE mlflow_user NOLOGIN'",
-        # The look finds a server that does not work, on a schema that can't be read.
-        [CREATE_DATABASE, UPGRADE_SCHEMA, RUN_TRACKING],
-    ),
     "conda configuration deleted": (f"rm {CONDA}/.condarc", [INSTALL_MINICONDA]),
     "model's environment file edited": (
         "echo MLFLOW_MODELS_WORKERS=2 >> /etc/mlflow/production/diabetes.env",
@@ -65,10 +45,6 @@ DRIFTS = {
     ),
     "model disabled": ("systemctl disable mlflow-production@diabetes", [RUN_MODEL]),
     "all models stopped": ("systemctl stop mlflow-production", [RUN_UMBRELLA, RUN_MODEL]),
-    "environment's marker deleted": (
-        "rm /opt/mlflow/envs/mlflow-*/.mlflow-stack.json",
-        [BUILD_ENVIRONMENT, RUN_TRACKING],
-    ),
 }
 
 

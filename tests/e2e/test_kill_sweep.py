@@ -8,12 +8,12 @@ Each is killed in two ways:
 - in a row: one host, whose run is killed in its first operation, the next one in its second, and so on to the last.
 - once: a host of its own for each operation. Each day tries one of them, another one every day.
 
-`make kill-sweep` (KILL_SWEEP=all) kills once in every operation, and in a row in every command of every operation.
+One of the two hosts has its turn each day (tests/turns.py). `make kill-sweep` (KILL_SWEEP=all) takes both, and kills
+once in every operation, and in a row in every command of every operation.
 """
 
 from __future__ import annotations
 
-import datetime
 import getpass
 import hashlib
 import json
@@ -37,6 +37,8 @@ from lab import Lab
 from tests.e2e import registry, web
 from tests.e2e.conftest import KEEP, NAME
 from tests.e2e.stack import MODEL, REPOSITORY, Run, Stack
+from tests.turns import ALL as ALL_TURNS
+from tests.turns import today
 
 ALL = os.environ.get("KILL_SWEEP") == "all"
 # Of one host with all roles and one model; the rows say when this is not the number any more.
@@ -82,9 +84,17 @@ def points() -> list[tuple[int, int]]:
     """Return the operations, with a command of each, in which to kill once: every one, or the one of this day."""
     if ALL:
         return [(operation, 1) for operation in range(1, OPERATIONS + 1)]
-    command, operation = divmod(datetime.datetime.now(datetime.timezone.utc).toordinal(), OPERATIONS)
+    command, operation = divmod(today(), OPERATIONS)
     return [(operation + 1, command % COMMANDS)]
 
+
+def only_on_its_days(number: int) -> pytest.MarkDecorator:
+    """Mark a test of one of the two hosts. They change each day, and places after each round of all the points."""
+    turn = (today() + today() // (OPERATIONS * COMMANDS)) % 2
+    return pytest.mark.skipif(not (ALL or ALL_TURNS) and turn != number, reason="today is the other host's turn")
+
+
+on_days_of_the_fresh_host, on_days_of_the_older_host = only_on_its_days(0), only_on_its_days(1)
 
 POINTS = pytest.mark.parametrize(
     ("operation", "command"), points(), ids=[f"operation {each[0]}, command {each[1]}" for each in points()]
@@ -255,6 +265,7 @@ def assert_tracking_answers(stack: Stack) -> None:
 # --- the sweep ----------------------------------------------------------------------------------------------------
 
 
+@on_days_of_the_fresh_host
 def test_fresh_host_whose_runs_were_killed_in_each_operation_in_a_row_gets_deployed(fresh: Swept) -> None:
     runs = fresh.kill_in_a_row()
 
@@ -264,6 +275,7 @@ def test_fresh_host_whose_runs_were_killed_in_each_operation_in_a_row_gets_deplo
     assert_tracking_answers(fresh)
 
 
+@on_days_of_the_older_host
 def test_upgrade_whose_runs_were_killed_in_each_operation_in_a_row_gets_done_and_loses_nothing(older: Swept) -> None:
     before = content(older)
 
@@ -276,6 +288,7 @@ def test_upgrade_whose_runs_were_killed_in_each_operation_in_a_row_gets_done_and
     assert older.fault() == ""
 
 
+@on_days_of_the_fresh_host
 @POINTS
 def test_fresh_host_whose_run_was_killed_gets_deployed(fresh: Swept, operation: int, command: int) -> None:
     killed = fresh.kill(operation, command)
@@ -287,6 +300,7 @@ def test_fresh_host_whose_run_was_killed_gets_deployed(fresh: Swept, operation: 
     assert_tracking_answers(fresh)
 
 
+@on_days_of_the_older_host
 @POINTS
 def test_upgrade_that_was_killed_gets_done_and_loses_nothing(older: Swept, operation: int, command: int) -> None:
     before = content(older)

@@ -152,3 +152,4 @@ def test_run_on_a_drifted_host_is_its_plan(stack: Stack, drift: str) -> None:
     assert len(plan) > 0
     assert run == plan
     assert listed(stack) == []
+    assert stack.fault() == ""

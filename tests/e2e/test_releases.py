@@ -1,6 +1,6 @@
 """The other Debian releases: each becomes a host with everything on it, by the same roles and the same settings.
 
-Bookworm is what all other tests run on. One host at a time, the fastest release first. The model is trained on the host
+Bookworm is what all other tests run on. Each release has its turn (tests/turns.py). The model is trained on the host
 with the tracking server's own Python, so that its environment can be made again from what the release's channel has:
 Debian 11 has one Python only, compiled for its old glibc (lab/conda/hosts.py). What is therefore not tried on Debian 11
 is the default `conda_python`, 3.12.
@@ -25,6 +25,7 @@ from tests.e2e.conftest import NAME
 from tests.e2e.proxied import proxied
 from tests.e2e.stack import EXAMPLE, REPOSITORY, Run, Stack
 from tests.e2e.test_story import EVERYTHING
+from tests.turns import of_today
 
 # By the release's name: its key in the table of platforms.
 RELEASES = {"trixie": ("debian", "13"), "forky": ("debian", "forky"), "bullseye": ("debian", "11")}
@@ -46,7 +47,7 @@ class Told:
     again: Run
 
 
-@pytest.fixture(scope="module", params=RELEASES)
+@pytest.fixture(scope="module", params=of_today(list(RELEASES)))
 def told(lab: Lab, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     """Deploy to a fresh host of the release, train, deploy, and reach the database by TCP; the host goes afterwards."""
     lab.down(NAME)
