@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TypeVar
 
 ALL = os.environ.get("TURNS") == "all"
@@ -16,6 +16,6 @@ def today() -> int:
     return datetime.datetime.now(datetime.timezone.utc).toordinal()
 
 
-def of_today(choices: Sequence[T]) -> list[T]:
-    """Return the one of these whose turn it is today; all of them with TURNS=all."""
-    return list(choices) if ALL else [choices[today() % len(choices)]]
+def of_today(choices: Iterable[T], turns: int) -> list[T]:
+    """Return those of the choices whose turn it is today, of so many turns; all of them with TURNS=all."""
+    return list(choices) if ALL else list(choices)[today() % turns :: turns]

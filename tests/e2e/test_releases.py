@@ -47,7 +47,7 @@ class Told:
     again: Run
 
 
-@pytest.fixture(scope="module", params=of_today(list(RELEASES)))
+@pytest.fixture(scope="module", params=of_today(RELEASES, 3))
 def told(lab: Lab, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     """Deploy to a fresh host of the release, train, deploy, and reach the database by TCP; the host goes afterwards."""
     lab.down(NAME)
