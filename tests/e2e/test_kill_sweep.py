@@ -8,8 +8,8 @@ Each is killed in two ways:
 - in a row: one host, whose run is killed in its first operation, the next one in its second, and so on to the last.
 - once: a host of its own for each operation. Each day tries one of them, another one every day.
 
-One of the two hosts has its turn each day (tests/turns.py). `make kill-sweep` (KILL_SWEEP=all) takes both, and kills
-once in every operation, and in a row in every command of every operation.
+One way with one host has its turn each day (tests/turns.py). `make kill-sweep` (KILL_SWEEP=all) takes all four, and
+kills once in every operation, and in a row in every command of every operation.
 """
 
 from __future__ import annotations
@@ -89,12 +89,10 @@ def points() -> list[tuple[int, int]]:
 
 
 def only_on_its_days(number: int) -> pytest.MarkDecorator:
-    """Mark a test of one of the two hosts. They change each day, and places after each round of all the points."""
-    turn = (today() + today() // (OPERATIONS * COMMANDS)) % 2
-    return pytest.mark.skipif(not (ALL or ALL_TURNS) and turn != number, reason="today is the other host's turn")
+    """Mark one of the four tests. They change each day, and places after each round of all the points."""
+    turn = (today() + today() // (OPERATIONS * COMMANDS)) % 4
+    return pytest.mark.skipif(not (ALL or ALL_TURNS) and turn != number, reason="today is another one's turn")
 
-
-on_days_of_the_fresh_host, on_days_of_the_older_host = only_on_its_days(0), only_on_its_days(1)
 
 POINTS = pytest.mark.parametrize(
     ("operation", "command"), points(), ids=[f"operation {each[0]}, command {each[1]}" for each in points()]
@@ -265,7 +263,7 @@ def assert_tracking_answers(stack: Stack) -> None:
 # --- the sweep ----------------------------------------------------------------------------------------------------
 
 
-@on_days_of_the_fresh_host
+@only_on_its_days(0)
 def test_fresh_host_whose_runs_were_killed_in_each_operation_in_a_row_gets_deployed(fresh: Swept) -> None:
     runs = fresh.kill_in_a_row()
 
@@ -275,7 +273,7 @@ def test_fresh_host_whose_runs_were_killed_in_each_operation_in_a_row_gets_deplo
     assert_tracking_answers(fresh)
 
 
-@on_days_of_the_older_host
+@only_on_its_days(1)
 def test_upgrade_whose_runs_were_killed_in_each_operation_in_a_row_gets_done_and_loses_nothing(older: Swept) -> None:
     before = content(older)
 
@@ -288,7 +286,7 @@ def test_upgrade_whose_runs_were_killed_in_each_operation_in_a_row_gets_done_and
     assert older.fault() == ""
 
 
-@on_days_of_the_fresh_host
+@only_on_its_days(2)
 @POINTS
 def test_fresh_host_whose_run_was_killed_gets_deployed(fresh: Swept, operation: int, command: int) -> None:
     killed = fresh.kill(operation, command)
@@ -300,7 +298,7 @@ def test_fresh_host_whose_run_was_killed_gets_deployed(fresh: Swept, operation: 
     assert_tracking_answers(fresh)
 
 
-@on_days_of_the_older_host
+@only_on_its_days(3)
 @POINTS
 def test_upgrade_that_was_killed_gets_done_and_loses_nothing(older: Swept, operation: int, command: int) -> None:
     before = content(older)

@@ -39,8 +39,8 @@ PASSFILE = "/etc/mlflow/credentials/pgpass"
 GENERATED = [REPOSITORY / ".secrets/leaks" / name for name in ("mlflow-production", "tracking-permissions")]
 DROP_IN = "/run/systemd/system/mlflow-tracking.service.d"
 PSQL = "runuser -u postgres -- psql -Xqc"
-# What -v, -vv and --diff show, the longer ones show too.
-VERBOSITIES = ("", "-vvv", "--debug", "-vvv --diff --debug-all")
+# What -v, -vv, --diff and --debug show, the longer ones show too.
+VERBOSITIES = ("", "-vvv", "-vvv --diff --debug-all")
 # Where a run breaks off, the host that is made to fail, how, and how it is mended.
 FAILURES = {
     "where the database takes the password": (
