@@ -213,7 +213,7 @@ def test_password_is_only_where_root_alone_can_read_it(apart: tuple[TwoHosts, Ru
 
 def test_changed_password_is_rotated_by_one_run(apart: tuple[TwoHosts, Run, Run]) -> None:
     stack, _, _ = apart
-    (stack.directory / "password").write_text("another one")
+    (stack.directory / "password").write_text("another: p@ss'word")
 
     run = stack.converge()
 
@@ -222,7 +222,7 @@ def test_changed_password_is_rotated_by_one_run(apart: tuple[TwoHosts, Run, Run]
         "Tracking | Write the database password for mlflow-tracking",
         "Tracking | Run mlflow-tracking and see it work",
     ]
-    assert stack.psql("sslmode=require", "another one") == "t"
+    assert stack.psql("sslmode=require", "another: p@ss'word") == "t"
     assert stack.converge().changed == []
 
 
