@@ -58,10 +58,10 @@ def compressed_mb(image: str, directory: Path) -> float:
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-image-") as name:
         directory = Path(name)
-        parts = {part: directory / part for part in ("storage", "settings", "secrets", "s3", "logs")}
+        parts = {part: directory / part for part in ("settings", "secrets", "s3", "logs")}
         for path in parts.values():
             path.mkdir()
-        with surroundings.storage(parts["storage"]):
+        with surroundings.storage():
             say("making the base")
             base = printed("base", SUITE)
             settings = surroundings.settings_file(parts["settings"])

@@ -19,11 +19,10 @@ from lab.requirements import PROGRAMS
 LAB = {*PROGRAMS.values(), "debian-archive-keyring", "binutils", "libc-bin", "python3-venv", "curl"}
 # A browser for MLflow's pages, with a font to draw them in; nft, for the rules of the firewall; Vagrant, with the
 # provider that needs no virtual machine; what examines TLS from outside; what builds and runs container images, a
-# registry for them, the databases that they use, and what collects podman's processes that have ended.
+# registry for them, and the databases that they use.
 TESTS = {
     *("chromium", "fonts-dejavu-core", "nftables", "vagrant", "vagrant-lxc", "sslscan", "testssl.sh"),
     *("buildah", "podman", "runc", "docker-registry", "openssl", "postgresql", "mariadb-server-core", "mariadb-client"),
-    "tini",
 }
 APT = "apt-get -q -o DPkg::Lock::Timeout=300"
 

@@ -16,12 +16,12 @@ from tests.servers.databases import Server
 
 
 @pytest.fixture(scope="session", autouse=True)
-def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def storage() -> Iterator[None]:
     absent = containers.missing()
     if os.geteuid() or absent:
         assert not os.environ.get("CI"), f"it needs root, and {absent}"
         pytest.skip(f"it needs root, and {absent}" if absent else "it needs root")
-    with surroundings.storage(tmp_path_factory.mktemp("storage")):
+    with surroundings.storage():
         yield
 
 

@@ -17,10 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-PROGRAMS = ("buildah", "podman", "runc", "tini", "mmdebstrap", "docker-registry")
-# crun refuses the mixed hierarchies of cgroups that some machines have. Podman waits until its conmon is gone, for 20 s
-# where the first process of the machine does not collect what has ended: here tini does that.
-PODMAN = ("tini", "-s", "--", "podman", "--runtime=runc")
+PROGRAMS = ("buildah", "podman", "runc", "mmdebstrap", "docker-registry")
+# crun refuses the mixed hierarchies of cgroups that some machines have.
+PODMAN = ("podman", "--runtime=runc")
 STORE = "object-store"
 CONFINED = (
     *(

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,8 +32,13 @@ BUILD_TIMEOUT_S = 3600
 
 
 @contextmanager
-def storage(directory: Path) -> Iterator[None]:
-    """A storage of images that is gone afterwards. Chroot isolation: it works in machines that are containers, too."""
+def storage() -> Iterator[None]:
+    """A storage of images that is gone afterwards. Chroot isolation: it works in machines that are containers, too.
+
+    Its path is short: what podman runs at the end of a container refuses a runroot of more than 50 characters, and
+    `podman run` waits 20 seconds for that.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="mlflow-"))
     configuration = directory / "storage.conf"
     configuration.write_text(
         f'[storage]\ndriver = "overlay"\ngraphroot = "{directory}/images"\nrunroot = "{directory}/run"\n'
