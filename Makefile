@@ -6,6 +6,8 @@ RUN := .venv/bin/python
 FAST_TESTS := tests/unit tests/plan
 # Real database servers on loopback; they need the packages of `make test-packages`.
 SERVER_TESTS := tests/servers
+# What takes turns does so in `make test`, see tests/turns.py.
+TURNS ?= today
 LAB_TESTS := tests/lab_conda tests/lab tests/vagrant tests/image tests/gcp tests/e2e
 # Seconds: a guard against a run that hangs, not a measure of how long it takes. SIGINT lets pytest clean up.
 PYTEST = timeout --foreground --signal=INT --kill-after=120 $(1) $(RUN) -m pytest
@@ -64,11 +66,12 @@ check: static  ## the fast part of the tests: lint, types, locks, docs, secrets,
 audit: venv  ## known vulnerabilities of the locked packages (a network that reaches PyPI's feed)
 	$(RUN) scripts/audit.py
 
+test: export TURNS := $(TURNS)
 test: test-packages static  ## all tests, on real hosts in the lab; some take turns, see tests/turns.py (root)
 	$(call PYTEST,7200) --numprocesses=2 --dist=loadscope --no-loadscope-reorder $(LAB_TESTS) $(SERVER_TESTS) $(FAST_TESTS)
 
-test-all: export TURNS := all
-test-all: test  ## the same without turns: hours (root)
+test-all:  ## the same without turns: hours (root)
+	@$(MAKE) test TURNS=all
 
 # CI does a part of it, another one each day.
 kill-sweep: test-packages venv  ## kill a run at every operation, on clones: an hour (root)
