@@ -51,7 +51,7 @@ def answer(url: str) -> int:
 def compressed_mb(image: str, directory: Path) -> float:
     """Return the size of an image's layers as they are pushed."""
     target = directory / "pushed"
-    podman("push", "--quiet", image, f"dir:{target}")
+    podman("push", "--quiet", "--compress", image, f"dir:{target}")
     return sum(path.stat().st_size for path in target.iterdir()) / 1e6
 
 

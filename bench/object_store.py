@@ -84,23 +84,24 @@ def report(ways: list[Measured], before: dict[str, int], most: dict[str, int]) -
 
 def main() -> None:
     requests.packages.urllib3.disable_warnings()  # type: ignore[attr-defined]  # of verify=False
-    with bench_lab() as lab, s3_server(Path(tempfile.mkdtemp(prefix="bench-")), lab.network.gateway) as s3:
-        s3.bucket(BUCKET)
-        found = fresh(lab)
+    with bench_lab() as lab:
+        found = fresh(lab)  # with the first host comes the address that the store listens on
         stack = Proxied(found.host, found.directory)
-        say("deploying, with a proxy and an object store")
-        stack.converge(
-            tracking_bind="0.0.0.0",  # noqa: S104  # only this machine can reach a lab host
-            tracking_open_to_everybody=True,
-            production_models={},
-            proxy_users={LOGIN[0]: f"cmd:echo {LOGIN[1]}"},
-            tracking_artifacts_destination=f"s3://{BUCKET}/mlflow",
-            tracking_artifacts_endpoint=s3.url,
-            tracking_artifacts_region=REGION,
-            tracking_artifacts_access_key_id="bench",
-            tracking_artifacts_credentials="cmd:echo bench",
-        )
-        measure(stack, s3)
+        with s3_server(Path(tempfile.mkdtemp(prefix="bench-")), lab.network.gateway) as s3:
+            s3.bucket(BUCKET)
+            say("deploying, with a proxy and an object store")
+            stack.converge(
+                tracking_bind="0.0.0.0",  # noqa: S104  # only this machine can reach a lab host
+                tracking_open_to_everybody=True,
+                production_models={},
+                proxy_users={LOGIN[0]: f"cmd:echo {LOGIN[1]}"},
+                tracking_artifacts_destination=f"s3://{BUCKET}/mlflow",
+                tracking_artifacts_endpoint=s3.url,
+                tracking_artifacts_region=REGION,
+                tracking_artifacts_access_key_id="bench",
+                tracking_artifacts_credentials="cmd:echo bench",
+            )
+            measure(stack, s3)
 
 
 if __name__ == "__main__":
