@@ -20,8 +20,8 @@ from mlflow_stack.domain.tracking_server import TrackingServer
 @dataclass(frozen=True)
 class SchemaState:
     """`revision` of the database, None when it has no MLflow tables; `known`: this MLflow has it among its migrations;
-    `error`: why it can't be read, "" when it can. `dump`: that of an upgrade which has begun and not ended, "" for none
-    (on_host/schema.py)."""
+    `error`: why it can't be read, "" when it can. `dump`: in words what to restore after an upgrade which has begun and
+    not ended, "" for nothing (on_host/schema.py)."""
 
     revision: str | None = None
     error: str = "its state can't be read"

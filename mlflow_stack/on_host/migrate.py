@@ -23,7 +23,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I leaves it 
 
 from database import DatabaseError, connect, parse  # type: ignore[import-not-found]  # its neighbours in the image
 from needs import Words, faults, refusal  # type: ignore[import-not-found]
-from schema import SNAPSHOT, begun, brought, empty_again, is_known, take_lock  # type: ignore[import-not-found]
+from schema import (  # type: ignore[import-not-found]
+    SNAPSHOT,
+    begun,
+    brought,
+    empty_again,
+    is_known,
+    take_lock,
+    to_restore,
+)
 
 WAIT_S = 60
 WORDS = Words(
@@ -59,10 +67,10 @@ def obstacle(database: Any, revision: str | None) -> str:
     target, dump = begun(database) or ("", "")
     if not dump:
         return ""
-    where = dump if dump == SNAPSHOT else f"{dump} on the host that has it"
     return (
         f"the upgrade of the tracking database to revision {target} has begun and not ended, and MySQL takes nothing "
-        f"back: no server may be started on it. Put right what made it fail, restore {where}, and run `migrate` again"
+        f"back: no server may be started on it. Put right what made it fail, restore {to_restore(dump)}, and run "
+        "`migrate` again"
     )
 
 

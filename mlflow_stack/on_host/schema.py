@@ -9,8 +9,8 @@
 Run with the Python of an MLflow environment (it needs the database's driver). The URI holds no password (database.py).
 
 `revision` prints JSON: {"revision": "dc11…", "known": true, "begun": null}, where known says whether this MLflow can
-come from there (else a newer one made it), and begun is the upgrade that was begun and not ended, as [TARGET, DUMP];
-null for a database without MLflow's tables, or {"error": "…"}.
+come from there (else a newer one made it), and begun is the upgrade that was begun and not ended, as [TARGET, what to
+restore]; null for a database without MLflow's tables, or {"error": "…"}.
 `check` exits 0 when the schema is at TARGET, 3 when it has to be brought there and may be, and else 1 with the reason;
 that includes a database that has not what MLflow needs (needs.py), and one that can't be dumped from here.
 `upgrade` brings the schema to TARGET, alone: it holds a lock of the database, because two first starts at once make
@@ -68,6 +68,11 @@ def begun(database: Any) -> list[str] | None:
     """Return the target and the dump ("" for none, of a database that was empty) of an upgrade that has not ended."""
     found = database.rows(f"SELECT target, dump FROM {BEGUN}") if database.has_table(BEGUN) else []
     return list(found[0]) if found and found[0][0] != database.revision() else None
+
+
+def to_restore(dump: str) -> str:
+    """Return in words what was made before an upgrade; "" for nothing."""
+    return f"{dump} on the host that has it" if dump not in ("", SNAPSHOT) else dump
 
 
 def upgrade(uri: str, target: str, mlflow: str, directory: str) -> int:
@@ -140,6 +145,8 @@ def read(uri: str) -> dict[str, Any]:
         revision, unfinished = database.revision(), begun(database)
     except DatabaseError as error:
         return {"error": refusal(error, parse(uri))}
+    if unfinished:
+        unfinished[1] = to_restore(unfinished[1])
     return {"revision": revision, "known": is_known(revision), "begun": unfinished}
 
 

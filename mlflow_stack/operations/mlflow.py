@@ -82,12 +82,10 @@ def _refusal(state: SchemaState, target: str, allow_upgrade: bool, away: Sequenc
             "tracking_upgrade_database never goes back. Nothing was changed on the database or the running server"
         )
     if state.dump:
-        # A container's `migrate` notes that a snapshot was made, where a host notes its dump's path.
-        what = f"{state.dump} on the host that has it" if state.dump.startswith("/") else state.dump
         return (
-            f"an upgrade of the tracking database has begun and not ended, which MySQL can't take back. Restore {what} "
-            "(docs/how-to/external-database.md), and deploy again. Nothing was changed on the database or the running "
-            "server"
+            f"an upgrade of the tracking database has begun and not ended, which MySQL can't take back. Restore "
+            f"{state.dump} (docs/how-to/external-database.md), and deploy again. Nothing was changed on the database "
+            "or the running server"
         )
     if state.revision is not None and not allow_upgrade:
         return (
