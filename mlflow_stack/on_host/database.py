@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -159,7 +160,7 @@ def own_uri(uri: str) -> str:
     return re.sub(r"(?<=[?&]read_default_file=)[^&]*", lambda _: str(file), uri) if file else uri
 
 
-class Database:
+class Database(ABC):
     """A connection, on which each statement is a transaction of its own.
 
     `title`: what to call the server. `takes_back`: what an upgrade that fails has changed is as before.
@@ -174,16 +175,17 @@ class Database:
     def close(self) -> None:
         self.connection.close()
 
+    @abstractmethod
     def rows(self, query: str, *arguments: object) -> list[tuple[Any, ...]]:
         """Return what a query finds. Raises DatabaseError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def has_table(self, name: str) -> bool:
-        raise NotImplementedError
+        """Return whether the database has a table of this name. Raises DatabaseError."""
 
+    @abstractmethod
     def try_lock(self) -> bool:
         """Take the lock of schema upgrades, unless another connection has it; it is free when this one ends."""
-        raise NotImplementedError
 
     def revision(self, table: str = "alembic_version") -> str | None:
         """Return alembic's revision of the schema; None when MLflow has made no tables yet."""
