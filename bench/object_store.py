@@ -8,7 +8,6 @@ Directly is boto3 with its defaults, as a client would do it that has credential
 from __future__ import annotations
 
 import statistics
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 import requests
 
 from bench.common import bench_lab, fresh, median, say, seconds
-from bench.proxy import LOGIN, REPEATS, SIZE, Proxied, Way, download, highest, memory, upload
+from bench.proxy import LOGIN, REPEATS, SIZE, Proxied, Way, deploy, download, highest, memory, upload
 from tests.e2e.stack import Stack
 from tests.object_stores import REGION, S3Server, s3_server
 
@@ -87,14 +86,11 @@ def main() -> None:
     with bench_lab() as lab:
         found = fresh(lab)  # with the first host comes the address that the store listens on
         stack = Proxied(found.host, found.directory)
-        with s3_server(Path(tempfile.mkdtemp(prefix="bench-")), lab.network.gateway) as s3:
+        with s3_server(found.directory, lab.network.gateway) as s3:
             s3.bucket(BUCKET)
             say("deploying, with a proxy and an object store")
-            stack.converge(
-                tracking_bind="0.0.0.0",  # noqa: S104  # only this machine can reach a lab host
-                tracking_open_to_everybody=True,
-                production_models={},
-                proxy_users={LOGIN[0]: f"cmd:echo {LOGIN[1]}"},
+            deploy(
+                stack,
                 tracking_artifacts_destination=f"s3://{BUCKET}/mlflow",
                 tracking_artifacts_endpoint=s3.url,
                 tracking_artifacts_region=REGION,

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
 
 import requests
 
@@ -132,18 +133,24 @@ def report(direct: Way, through: Way, before: dict[str, int], most: dict[str, in
         print(f"| {unit} | {before[unit]} | {most[unit]} |")
 
 
+def deploy(stack: Proxied, **settings: Any) -> None:
+    """Deploy a tracking server that is reached with and without its proxy."""
+    stack.converge(
+        tracking_bind="0.0.0.0",  # noqa: S104  # only this machine can reach a lab host
+        tracking_open_to_everybody=True,
+        production_models={},
+        proxy_users={LOGIN[0]: f"cmd:echo {LOGIN[1]}"},
+        **settings,
+    )
+
+
 def main() -> None:
     requests.packages.urllib3.disable_warnings()  # type: ignore[attr-defined]  # of verify=False
     with bench_lab() as lab:
         found = fresh(lab)
         stack = Proxied(found.host, found.directory)
         say("deploying, with a proxy")
-        stack.converge(
-            tracking_bind="0.0.0.0",  # noqa: S104  # only this machine can reach a lab host
-            tracking_open_to_everybody=True,
-            production_models={},
-            proxy_users={LOGIN[0]: f"cmd:echo {LOGIN[1]}"},
-        )
+        deploy(stack)
         measure(stack)
 
 
