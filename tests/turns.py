@@ -31,4 +31,5 @@ def of_today(choices: Iterable[T], turns: int) -> list[T]:
 
 def has_its_turn(module: str) -> bool:
     """Return whether today the tests of this module run, a path from the repository's root."""
-    return ALL or not module.startswith(EVERY_OTHER_DAY[(today() + 1) % 2])
+    resting = EVERY_OTHER_DAY[(today() + 1) % 2]
+    return ALL or not module.startswith(resting)
