@@ -34,7 +34,7 @@ def prepare(lab: Lab) -> None:
     removed again, and old, so that every tool has to fetch them.
     """
     host = lab.up(FIRST)
-    host.put("/etc/ssh/sshd_config.d/bench.conf", "LogLevel VERBOSE\n")
+    log_commands(host)
     host.run("apt-get -q update && apt-get -q install -y --no-install-recommends python3-apt", timeout=300)
     host.run("rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin && touch -d '1 week ago' /var/lib/apt/lists")
     lab.snapshot(FIRST, FRESH)
@@ -68,6 +68,12 @@ def reached(hosts: Sequence[Host], round_trip_ms: int, known_hosts: Path) -> Ite
     routes = {f"{gateway}:{target.port}": f"{target.host.address}:22" for target in targets}
     with relay(round_trip_ms, routes):
         yield targets
+
+
+def log_commands(host: Host) -> None:
+    """Let the host's sshd log what `count_commands` counts."""
+    host.put("/etc/ssh/sshd_config.d/bench.conf", "LogLevel VERBOSE\n")
+    host.run("systemctl reload ssh")
 
 
 def count_commands(host: Host) -> int:

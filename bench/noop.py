@@ -6,15 +6,10 @@ import os
 import resource
 
 from bench.common import bench_lab, median, say, seconds, served
+from bench.hosts import count_commands, log_commands
 from lab import Host
 
 RUNS = 5
-LOGGED = "journalctl -t sshd -o cat --no-pager | grep -c 'Starting session: command for deploy' || true"
-
-
-def count_commands(host: Host) -> int:
-    """Return how many commands the SSH user has run since boot, as sshd logs them."""
-    return int(host.run(LOGGED).stdout)
 
 
 def processor_seconds_here() -> float:
@@ -35,8 +30,7 @@ def processor_seconds(host: Host) -> float:
 def main() -> None:
     with bench_lab() as lab:
         stack = served(lab)
-        stack.host.put("/etc/ssh/sshd_config.d/bench.conf", "LogLevel VERBOSE\n")
-        stack.host.run("systemctl reload ssh")
+        log_commands(stack.host)
         commands, times, here, there = set(), [], [], []
         for number in range(RUNS):
             before = count_commands(stack.host)

@@ -16,7 +16,8 @@ from tests.servers.databases import PASSWORD, USER, Server
 _numbers = itertools.count()
 
 
-def _needed() -> None:
+@pytest.fixture(scope="session")
+def server_programs() -> None:
     """Skip where a server's programs are missing, but fail in CI."""
     if absent := databases.missing():
         assert not os.environ.get("CI"), f"packages are missing: {absent}"
@@ -24,9 +25,8 @@ def _needed() -> None:
 
 
 @pytest.fixture(scope="session")
-def mariadb() -> Iterator[Server]:
+def mariadb(server_programs: None) -> Iterator[Server]:
     """A MariaDB that keeps a binary log, as providers' do, and trusts those who make triggers."""
-    _needed()
     with databases.mariadb() as server:
         server.password_file.write_text(mysql_options(PASSWORD))
         quoted = PASSWORD.replace("\\", "\\\\").replace("'", "\\'")
@@ -36,8 +36,7 @@ def mariadb() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[Server]:
-    _needed()
+def postgresql(server_programs: None) -> Iterator[Server]:
     with databases.postgresql() as server:
         server.password_file.write_text(pgpass(PASSWORD))
         server.password_file.chmod(0o600)

@@ -332,10 +332,8 @@ def test_postgresql_without_tls_is_refused_where_nothing_else_is_said(
     ]
 
 
-@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.usefixtures("server_programs", "elsewhere")
 def test_mysql_without_tls_is_refused_where_nothing_else_is_said(tmp_path: Path, ask: Callable[..., list[str]]) -> None:
-    if absent := databases.missing():
-        pytest.skip(f"packages are missing: {absent}")
     with databases.mariadb(tls=False) as server:
         case = Case(server, "mysql", tmp_path, ask)
         refused = case.problems(tracking_database_ca_file="")
